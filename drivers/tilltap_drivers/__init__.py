@@ -1,0 +1,1 @@
+"""Reader drivers: bytes of a device in, plain values out. Nothing here knows of loyalty."""
