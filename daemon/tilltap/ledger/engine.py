@@ -1,0 +1,266 @@
+"""The store: one thread that owns the ledger's connection, and the transactions it runs.
+
+Statements are written in SQLAlchemy Core and compiled once per dialect; running one costs a driver call, not a
+compilation (a sale is about ten of them, and the queue is at the door).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import StaticPool
+
+from tilltap.errors import CallError, StartError
+from tilltap.events import Event, Hub
+from tilltap.ledger import tables
+
+T = TypeVar("T")
+
+# A transaction here takes a millisecond; a lock held longer is a backup or a person with a database tool. One
+# second leaves room to answer `ledger-down` inside the two seconds of contract section 3.
+BUSY_TIMEOUT_MS = 1000
+
+_APPEND_ONLY = [
+    f"""CREATE TRIGGER IF NOT EXISTS entry_no_{verb} BEFORE {verb} ON entry
+    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END"""
+    for verb in ("UPDATE", "DELETE")
+]
+
+
+class Sql:
+    """One statement with named parameters, compiled at first use."""
+
+    __slots__ = ("_names", "_statement", "_text")
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+        self._text = ""
+        self._names: list[str] = []
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        if not self._text:
+            compiled = self._statement.compile(dialect=connection.dialect)  # type: ignore[attr-defined]
+            self._text, self._names = str(compiled), list(compiled.positiontup or ())
+        return connection.exec_driver_sql(self._text, tuple(values[n] for n in self._names))
+
+
+class Tx:
+    """One transaction: statements, the two times it happens at, and the events it makes true."""
+
+    def __init__(self, connection: Connection, store: Store, steady: float, at: str) -> None:
+        self._connection = connection
+        self._store = store
+        self.now = steady
+        self.at = at
+        self.events: list[Event] = []
+
+    def run(self, sql: Sql, /, **values: Any) -> Any:
+        return sql.run(self._connection, values)
+
+    def one(self, sql: Sql, /, **values: Any) -> Row[Any] | None:
+        row: Row[Any] | None = sql.run(self._connection, values).first()
+        return row
+
+    def all(self, sql: Sql, /, **values: Any) -> list[Row[Any]]:
+        rows: list[Row[Any]] = sql.run(self._connection, values).all()
+        return rows
+
+    def scalar(self, sql: Sql, /, **values: Any) -> Any:
+        return sql.run(self._connection, values).scalar()
+
+    def emit(self, method: str, fields: dict[str, Any]) -> None:
+        """An event of this transaction; published only if it commits."""
+        seq = self._store.last_seq + len(self.events) + 1
+        params = {"seq": seq, "at": self.at, "till": self._store.till, **fields}
+        self.events.append(Event(seq, method, params))
+
+
+class Store:
+    """`run(fn)` executes `fn(tx)` in the store thread, in one durable transaction, and publishes its events.
+
+    Calls run one after another in the order they were made; publishing happens in commit order, on the loop,
+    before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
+    """
+
+    def __init__(self, engine: Engine, till: str, clock: Any, lock: LedgerLock | None = None) -> None:
+        self.till = till
+        self.clock = clock
+        self.last_seq = 0
+        self.hub = Hub(0)
+        self.failed: BaseException | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self._engine = engine
+        self._lock = lock
+        self._queue: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        with self._engine.connect() as connection:
+            while (job := self._queue.get()) is not None:
+                job(connection)
+
+    async def run(self, fn: Callable[[Tx], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def finish(value: T | None, error: BaseException | None, events: list[Event]) -> None:
+            self.hub.publish(events)
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)  # type: ignore[arg-type]
+
+        def job(connection: Connection) -> None:
+            value, error, events = None, None, []
+            try:
+                value, events = self._transact(connection, fn)
+            except Exception as caught:
+                error = caught
+            loop.call_soon_threadsafe(finish, value, error, events)
+
+        self._queue.put(job)
+        return await asyncio.shield(future)
+
+    def run_now(self, fn: Callable[[Tx], T]) -> T:
+        """The same before the loop runs (start-up) or without one (tools and tests)."""
+        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+        def job(connection: Connection) -> None:
+            try:
+                value, events = self._transact(connection, fn)
+            except Exception as caught:
+                done.put((None, caught))
+            else:
+                self.hub.last_seq = events[-1].seq if events else self.hub.last_seq
+                done.put((value, None))
+
+        self._queue.put(job)
+        value, error = done.get()
+        if error is not None:
+            raise error
+        result: T = value
+        return result
+
+    def _transact(self, connection: Connection, fn: Callable[[Tx], T]) -> tuple[T, list[Event]]:
+        from tilltap.clock import rfc3339
+
+        try:
+            with connection.begin():
+                tx = Tx(connection, self, self.clock.steady(), rfc3339(self.clock.wall()))
+                value = fn(tx)
+                for item in tx.events:
+                    tx.run(
+                        _ADD_EVENT,
+                        till=self.till,
+                        seq=item.seq,
+                        method=item.method,
+                        params=json.dumps(item.params, ensure_ascii=False, separators=(",", ":")),
+                    )
+        except IntegrityError:
+            raise  # a broken rule of ours, not a broken disk
+        except DBAPIError as error:
+            self._judge(error)
+            raise CallError(
+                "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
+            ) from error
+        if tx.events:
+            self.last_seq = tx.events[-1].seq
+        return value, tx.events
+
+    def _judge(self, error: DBAPIError) -> None:
+        """A lock passes; anything else of the file or the disk ends the process (architecture section 5)."""
+        if "locked" not in str(error.orig):
+            self.failed = error
+            self.on_failure()
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+        if self._lock:
+            self._lock.release()
+
+
+class LedgerLock:
+    """One daemon per SQLite ledger: an advisory lock on a file beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise StartError(
+                f"ledger {path}: another tilltap is running on it (stop that one, or give this till its own)"
+            ) from None
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+def sqlite_engine(path: Path) -> tuple[Engine, LedgerLock]:
+    """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = LedgerLock(path)
+        new = not path.exists()
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise StartError(f"ledger {path}: not a file (name the database file in [ledger] url)")
+        os.close(fd)
+        if new:
+            # The name must survive a power cut too, not only the bytes.
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(folder)
+            os.close(folder)
+    except OSError as error:
+        raise StartError(
+            f"ledger {path}: {error.strerror} (give the daemon's user write access to this folder)"
+        ) from None
+    # One connection, made at start-up and from then on used by the store thread alone.
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "foreign_keys=ON",
+        ):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine, lock
+
+
+def create(engine: Engine) -> None:
+    """Tables and guards; a schema newer than ours is refused (contract section 1, exit 3)."""
+    with engine.begin() as connection:
+        tables.metadata.create_all(connection)
+        for trigger in _APPEND_ONLY:
+            connection.execute(text(trigger))
+
+
+_ADD_EVENT = Sql(tables.event.insert())

@@ -1,0 +1,212 @@
+"""The ledger's tables. `entry` is the record; everything else can be argued from it or is on its way to it.
+
+Columns are integers, floats and text only, so that statements can be compiled once and run by the driver
+without type conversion (see engine.py). Times named `at` are RFC 3339 text for people; every other time is a
+float of the steady clock (clock.py).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+
+SCHEMA = 1
+
+metadata = MetaData()
+
+
+def _int(name: str, default: int = 0) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text(str(default)))
+
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+# The rules a sale was opened under, whole: a reload adds a row, nothing ever changes one.
+program = Table(
+    "program",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+# A customer is a pass. `pass_id` null: the service has not answered yet for `value`. `same_as`: turned out to be
+# another customer (two values of one pass met while the service was away); its entries count there.
+# `points` is the sum of the entries, kept beside them in the same transaction.
+customer = Table(
+    "customer",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("pass_id", Text, unique=True),
+    Column("ext_id", Text),
+    Column("value", Text),
+    _int("points"),
+    _int("carried"),
+    Column("same_as", Integer, index=True),
+)
+
+alias = Table(
+    "alias",
+    metadata,
+    Column("value", Text, primary_key=True),
+    Column("customer_id", Integer, nullable=False, index=True),
+)
+
+# NFC value -> pass, as `GET /passes` lists it: for values that the service cannot be asked by.
+nfc_index = Table(
+    "nfc_index",
+    metadata,
+    Column("value", Text, primary_key=True),
+    Column("pass_id", Text, nullable=False),
+)
+
+# One row per business fact. (till, ref, kind, seq) is the fact's name: `ref` is the sale id, the adjustment's
+# request id, or the customer for what the service did. Never updated, never deleted (triggers in engine.py).
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("till", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    _int("seq"),
+    Column("customer_id", Integer, nullable=False, index=True),
+    Column("points", Integer, nullable=False),
+    _int("carried"),
+    Column("at", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    UniqueConstraint("till", "ref", "kind", "seq"),
+)
+
+# `turn` orders sales by last open or update (the current sale is the highest open one); `touched` is the last
+# call about it. `taken` are the points its accepted `reward` holds, or took at close; `lapsed`: the ten minutes
+# passed and others may use them. `carried` is the customer's running spend before it earned.
+sale = Table(
+    "sale",
+    metadata,
+    Column("till", Text, primary_key=True),
+    Column("sale_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("eligible", Integer),
+    Column("paid", Integer),
+    _int("refunded"),
+    Column("customer_id", Integer),
+    Column("reward", Text),
+    _int("taken"),
+    _int("lapsed"),
+    Column("declined", Text, nullable=False, server_default="[]"),
+    Column("program", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("touched", Float, nullable=False),
+    Column("closed", Float),
+    Column("closed_at", Text),
+    _int("discount"),
+    _int("earned"),
+    _int("carried"),
+    _int("returned"),
+    _int("offline"),
+    Column("balance_after", Integer),
+    Column("offers", Text),
+    Column("message", Text),
+    Column("receipt", Text),
+    Column("why", Text, nullable=False, server_default=""),
+    Index("sale_open", "state", "till", "turn", sqlite_where=text("state = 'open'")),
+    Index("sale_customer", "customer_id", "state"),
+)
+
+refund = Table(
+    "refund",
+    metadata,
+    Column("till", Text, primary_key=True),
+    Column("refund_id", Text, primary_key=True),
+    Column("sale_till", Text, nullable=False),
+    Column("sale_id", Text, nullable=False),
+    Column("amount", Integer, nullable=False),
+    Column("asked", Integer),
+    Column("at", Text, nullable=False),
+)
+
+tap = Table(
+    "tap",
+    metadata,
+    Column("tap_id", Text, primary_key=True),
+    Column("till", Text, nullable=False),
+    Column("reader", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("customer_id", Integer, index=True),
+    Column("sale_id", Text),
+    Column("reason", Text),
+    Column("stale", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("steady", Float, nullable=False, index=True),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("till", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("method", Text, nullable=False),
+    Column("params", Text, nullable=False),
+)
+
+reward_use = Table(
+    "reward_use",
+    metadata,
+    Column("customer_id", Integer, primary_key=True),
+    Column("reward", Text, primary_key=True),
+    Column("uses", Integer, nullable=False),
+)
+
+# One row per pass that is, or may be, behind. `look`: the tap that asked for a fresh look at the balance.
+# `confirmed`/`face`: what the service was last seen to hold. `settle`: when the last write must be read back.
+mirror = Table(
+    "mirror",
+    metadata,
+    Column("customer_id", Integer, primary_key=True),
+    Column("confirmed", Integer),
+    Column("face", Text),
+    _int("dirty"),
+    Column("since", Float),
+    Column("look", Text),
+    Column("settle", Float),
+    Column("retry", Float, nullable=False, server_default="0"),
+    _int("attempts"),
+    Column("parked", Text),
+    _int("foreign_seen"),
+    Column("lease_owner", Text),
+    Column("lease_until", Float, nullable=False, server_default="0"),
+    Index("mirror_due", "dirty", "settle"),
+)
+
+# Every balance written since the pass was last found settled: what may still turn up at the service.
+mirror_send = Table(
+    "mirror_send",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("customer_id", Integer, nullable=False, index=True),
+    Column("points", Integer, nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("sent", Float, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+
+# Texts owed to phones, one per sale at most. state: planned, sending, sent, maybe, merged, suppressed, dropped.
+push = Table(
+    "push",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("customer_id", Integer, nullable=False),
+    Column("till", Text, nullable=False),
+    Column("sale_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("earned", Integer, nullable=False),
+    Column("reward", Text, nullable=False),
+    Column("program", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("planned", Float, nullable=False),
+    Column("sent", Float),
+    UniqueConstraint("till", "sale_id"),
+    Index("push_customer", "customer_id", "state"),
+)
