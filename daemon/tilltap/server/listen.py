@@ -1,0 +1,171 @@
+"""The POS socket: accepts clients, serves each by a `Session`, and lets all go when the daemon stops."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import structlog
+
+from tilltap.errors import CallError
+from tilltap.server import jsonrpc, methods
+from tilltap.server.desk import Desk, Peer
+from tilltap.server.session import CALL_DEADLINE, Session
+from tilltap.server.sockfile import SocketFile
+
+CLIENTS = 128  # served at a time; the contract promises 64, a reconnecting POS may still count twice
+TURNED_AWAY = (
+    32  # told `overloaded` with the id of their first call at a time; beyond it at once, without an id
+)
+FIRST_CALL = 0.5  # seconds for that first call to come: a POS sends it right after connecting
+DRAIN = 1.0  # seconds at stop for clients to take their last replies and `bye`
+ACCEPT_PAUSE = 0.2  # seconds before accepting again when the system has no descriptor or memory left
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OVERLOADED = CallError("overloaded", "Too many programs use this till's loyalty service. Try again.")
+_UCRED = struct.Struct("iII")  # pid, uid, gid: unix(7), SO_PEERCRED
+
+log = structlog.get_logger("tilltap.server")
+
+
+async def serve(
+    desk: Desk,
+    path: Path,
+    *,
+    stopping: anyio.Event,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves `desk` at `path` until `stopping` is set; StartError if the path cannot be had.
+
+    Publish `bye` before setting `stopping`: watchers are sent every event published until then. Calls already
+    received are executed; then everyone is let go, at the latest after `DRAIN` and one call's deadline.
+    """
+    server = _Server(desk, SocketFile(path), stopping)
+    await server.run(task_status)
+
+
+class _Server:
+    def __init__(self, desk: Desk, file: SocketFile, stopping: anyio.Event) -> None:
+        self._desk = desk
+        self._file = file
+        self._stopping = stopping
+        self._sessions: set[Session] = set()
+        self._turned_away = 0
+        self._changed = anyio.Event()
+
+    async def run(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with self._file.listen() as listener:
+            try:
+                async with anyio.create_task_group() as clients:
+                    clients.start_soon(self._close_at_stop, listener)
+                    task_status.started()
+                    await self._accept(listener, clients)
+                    await self._let_go()
+                    clients.cancel_scope.cancel()
+            finally:
+                self._file.remove()
+
+    async def _close_at_stop(self, listener: socket.socket) -> None:
+        """The path goes first, then the queue: who comes now is told at once that nobody is there."""
+        await self._stopping.wait()
+        self._file.remove()
+        listener.shutdown(socket.SHUT_RDWR)
+
+    async def _accept(self, listener: socket.socket, clients: anyio.abc.TaskGroup) -> None:
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue
+            except OSError as problem:
+                if self._stopping.is_set():
+                    return
+                if problem.errno not in _NO_ROOM:
+                    raise
+                log.warning(
+                    "cannot take a new client for now", error=problem.strerror, clients=len(self._sessions)
+                )
+                await anyio.sleep(ACCEPT_PAUSE)
+                continue
+            sock.setblocking(False)
+            self._welcome(sock, clients)
+
+    def _welcome(self, sock: socket.socket, clients: anyio.abc.TaskGroup) -> None:
+        if len(self._sessions) < CLIENTS:
+            session = Session(sock, self._desk, _peer(sock))
+            self._sessions.add(session)
+            clients.start_soon(self._serve, session)
+        elif self._turned_away < TURNED_AWAY:
+            self._turned_away += 1
+            clients.start_soon(self._turn_away, sock)
+        else:
+            with sock:
+                _say_overloaded(sock, None)
+
+    async def _serve(self, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception as problem:  # a fault in one client's service must not end the others'
+            log.error("a client's session failed", error=type(problem).__name__)  # noqa: TRY400 -- no values
+        finally:
+            self._sessions.discard(session)
+            self._changed.set()
+
+    async def _turn_away(self, sock: socket.socket) -> None:
+        lines, request_id = jsonrpc.Lines(), None
+        try:
+            with sock:
+                with anyio.move_on_after(FIRST_CALL):
+                    request_id = await _first_id(sock, lines)
+                _say_overloaded(sock, request_id)
+        finally:
+            self._turned_away -= 1
+
+    async def _let_go(self) -> None:
+        for session in self._sessions:
+            session.finish()
+        if await self._all_gone(within=DRAIN):
+            return
+        for session in self._sessions:
+            session.drop()
+        if not await self._all_gone(within=CALL_DEADLINE):
+            log.warning("stopped without waiting longer for calls in progress", clients=len(self._sessions))
+
+    async def _all_gone(self, within: float) -> bool:
+        with anyio.move_on_after(within):
+            while self._sessions:
+                self._changed = anyio.Event()
+                await self._changed.wait()
+        return not self._sessions
+
+
+def _peer(sock: socket.socket) -> Peer:
+    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(uid, pid)
+
+
+async def _first_id(sock: socket.socket, lines: jsonrpc.Lines) -> jsonrpc.Id:
+    while True:
+        await anyio.wait_readable(sock)
+        try:
+            chunk = sock.recv(jsonrpc.LINE_LIMIT)
+        except OSError:
+            return None
+        for line in lines.feed(chunk):
+            request = jsonrpc.decode(line)
+            if request is not None:
+                return request.id
+        if not chunk or lines.overlong:
+            return None
+
+
+def _say_overloaded(sock: socket.socket, request_id: jsonrpc.Id) -> None:
+    try:
+        sock.send(methods.refusal(jsonrpc.Request(request_id, "", {}), _OVERLOADED))
+    except OSError:  # gone already: nobody to tell
+        log.debug("a client left before it could be turned away")

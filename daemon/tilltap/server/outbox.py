@@ -1,0 +1,55 @@
+"""What waits to be sent to one client: replies and events on one bounded path."""
+
+from __future__ import annotations
+
+import anyio
+
+# Bytes waiting for one client before nothing new is read from it or streamed to it: a few hundred sales, and
+# 128 slow clients still cost no more than 32 MB.
+HIGH_WATER = 256 * 1024
+CHUNK = 64 * 1024  # bytes handed to the writer at a time: what a Unix socket takes in one or two writes
+
+
+class Outbox:
+    """Filled by the calls and the event stream, emptied by one writer; used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._closed = False
+        self.abandoned = False
+        self._change = anyio.Event()
+
+    def put(self, line: bytes) -> None:
+        """Never waits: callers ask for `room` first, so only calls in flight can go beyond `HIGH_WATER`."""
+        if not self.abandoned:
+            self._waiting += line
+            self._changed()
+
+    async def room(self) -> None:
+        """Until less than `HIGH_WATER` is waiting, or nobody will read it any more."""
+        while len(self._waiting) >= HIGH_WATER:
+            await self._change.wait()
+
+    async def take(self) -> bytes:
+        """The next chunk; empty once closed and drained, or abandoned."""
+        while not self._waiting and not self._closed:
+            await self._change.wait()
+        chunk = bytes(self._waiting[:CHUNK])
+        del self._waiting[:CHUNK]
+        self._changed()
+        return chunk
+
+    def close(self) -> None:
+        """Nothing more will be put; what waits is still sent."""
+        self._closed = True
+        self._changed()
+
+    def abandon(self) -> None:
+        """The client is gone: what waits is dropped, and so is what comes."""
+        self._closed = self.abandoned = True
+        self._waiting.clear()
+        self._changed()
+
+    def _changed(self) -> None:
+        change, self._change = self._change, anyio.Event()
+        change.set()

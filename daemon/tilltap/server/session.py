@@ -1,0 +1,220 @@
+"""One client of the POS socket, from its first byte to its last reply.
+
+Calls about the same sale run in the order they came, others side by side. The client ends it by closing or by
+shutting down its sending side: what it has sent until then is executed and answered, and only then we close.
+We end it by shutting the socket down, not by cancelling a read or a write: every end takes the same way out.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
+
+import anyio
+import anyio.abc
+import structlog
+
+from tilltap.server import jsonrpc, methods, stream
+from tilltap.server.desk import Desk, Peer
+from tilltap.server.outbox import Outbox
+
+IN_FLIGHT = 32  # calls of one client at a time; more wait unread, so a flood is the flooder's own queue
+STUCK = 10.0  # seconds in which a client takes not one byte: a till frozen that long has lost its cashier
+LINGER = 1.0  # seconds we go on swallowing an over-long line, so that its sender gets to read why
+CALL_DEADLINE = 2.0  # seconds; contract section 3. The till keeps it, here it is only noticed when it did not
+READ_SIZE = 64 * 1024  # bytes per read: one longest line
+
+log = structlog.get_logger("tilltap.server")
+
+
+class Session:
+    """Serves one connected, non-blocking stream socket and closes it at the end of `run`."""
+
+    def __init__(self, sock: socket.socket, desk: Desk, peer: Peer) -> None:
+        self._sock = sock
+        self._desk = desk
+        self._peer = peer
+        self._outbox = Outbox()
+        self._slots = anyio.Semaphore(IN_FLIGHT)
+        self._last_of_sale: dict[str, anyio.Event] = {}
+        self._cursor: int | None = None
+        self._streaming = anyio.CancelScope()
+        self._tasks: anyio.abc.TaskGroup
+
+    async def run(self) -> None:
+        with self._sock:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._write)
+                async with anyio.create_task_group() as calls:
+                    overlong = await self._read(calls)
+                self._streaming.cancel()
+                await self._last_events()
+                self._outbox.close()
+            if overlong:
+                await self._swallow()
+
+    def finish(self) -> None:
+        """Take no more calls; `run` ends when those received are answered and the events so far are sent."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def drop(self) -> None:
+        """Stop serving this client at once; calls it has made are still executed."""
+        self._outbox.abandon()
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    async def _read(self, calls: anyio.abc.TaskGroup) -> bool:
+        """Until the client has nothing more to say; true if it said too much in one line."""
+        lines = jsonrpc.Lines()
+        while chunk := await self._receive():
+            for line in lines.feed(chunk):
+                await self._outbox.room()
+                await self._begin(line, calls)
+            if lines.overlong:
+                self._outbox.put(jsonrpc.TOO_LONG.line())
+                return True
+        return False
+
+    async def _receive(self) -> bytes:
+        while True:
+            await anyio.wait_readable(self._sock)
+            try:
+                return self._sock.recv(READ_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError:  # reset: it went without reading what we sent
+                return b""
+
+    async def _begin(self, line: bytes, calls: anyio.abc.TaskGroup) -> None:
+        request = jsonrpc.decode(line)
+        if request is None:
+            return
+        if isinstance(request, jsonrpc.Fault):
+            self._outbox.put(request.line())
+            return
+        await self._slots.acquire()
+        sale_id = request.params.get("sale_id") if isinstance(request.params, dict) else None
+        if isinstance(sale_id, str):
+            before, done = self._last_of_sale.get(sale_id), anyio.Event()
+            self._last_of_sale[sale_id] = done
+            calls.start_soon(self._in_turn, request, sale_id, before, done)
+        else:
+            calls.start_soon(self._call, request)
+
+    async def _in_turn(
+        self, request: jsonrpc.Request, sale_id: str, before: anyio.Event | None, done: anyio.Event
+    ) -> None:
+        if before is not None:
+            await before.wait()
+        try:
+            await self._call(request)
+        finally:
+            done.set()
+            if self._last_of_sale[sale_id] is done:
+                del self._last_of_sale[sale_id]
+
+    async def _call(self, request: jsonrpc.Request) -> None:
+        try:
+            await self._answer(request)
+        finally:
+            self._slots.release()
+
+    async def _answer(self, request: jsonrpc.Request) -> None:
+        method = methods.find(request)
+        if isinstance(method, jsonrpc.Fault):
+            self._reply(request, method.line())
+            return
+        began, cursor = monotonic(), None
+        try:
+            args = methods.check(method, request.params, self._desk.currency)
+            if method.run is None:
+                value, cursor = await stream.opening(self._desk, args.get("after"))
+            else:
+                value = await method.run(self._desk, args, self._peer)
+            line = jsonrpc.result(request.id, value)
+        except Exception as problem:  # a call must never take the daemon down; the table knows what to say
+            line, cursor = methods.refusal(request, problem), None
+        else:
+            if request.method == "hello":
+                self._peer = replace(self._peer, client=args["client"])
+        if monotonic() - began > CALL_DEADLINE:
+            log.warning("a call took too long", method=request.method, seconds=round(monotonic() - began, 3))
+        self._reply(request, line)
+        if cursor is not None:
+            self._stream_from(cursor)
+
+    def _reply(self, request: jsonrpc.Request, line: bytes) -> None:
+        if not request.notification:
+            self._outbox.put(line)
+
+    def _stream_from(self, cursor: int) -> None:
+        """Right behind the reply, in the same breath: a `watch` while watching starts the stream anew."""
+        self._streaming.cancel()
+        self._streaming = anyio.CancelScope()
+        self._cursor = cursor
+        self._tasks.start_soon(self._stream, self._streaming)
+
+    async def _stream(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                while not (scope.cancel_called or self._outbox.abandoned):
+                    await self._send_page(scope)
+            except stream.FellBehindError:
+                log.warning("a watcher fell too far behind and was dropped", client=self._peer.client)
+                self.drop()
+            except Exception as problem:  # the ledger could not be read: it asks again, the others go on
+                log.warning("a watcher's events could not be read", error=type(problem).__name__)
+                self.drop()
+
+    async def _send_page(self, scope: anyio.CancelScope) -> None:
+        assert self._cursor is not None
+        for seq, line in await stream.page(self._desk, self._cursor):
+            await self._outbox.room()
+            if scope.cancel_called:  # a new `watch` was answered meanwhile
+                return
+            self._outbox.put(line)
+            self._cursor = seq
+
+    async def _last_events(self) -> None:
+        """What the till had published when the client was ended, `bye` above all."""
+        last = self._desk.hub.last_seq
+        try:
+            while self._cursor is not None and self._cursor < last and not self._outbox.abandoned:
+                await self._send_page(anyio.CancelScope())
+        except Exception as problem:  # nobody to tell: the connection is ending anyway
+            log.warning("a watcher's last events could not be read", error=type(problem).__name__)
+
+    async def _write(self) -> None:
+        while chunk := await self._outbox.take():
+            if not await self._send(memoryview(chunk)):
+                self._outbox.abandon()
+
+    async def _send(self, rest: memoryview) -> bool:
+        """False: the client is gone, or stuck and now dropped."""
+        waited = False
+        while rest:
+            try:
+                rest = rest[self._sock.send(rest) :]
+                waited = False
+            except BlockingIOError:
+                if waited:
+                    log.warning("a client stopped reading and was dropped", client=self._peer.client)
+                    self.drop()
+                    return False
+                with anyio.move_on_after(STUCK) as patience:
+                    await anyio.wait_writable(self._sock)
+                # Linux calls a Unix socket writable only when three quarters are free: so ask once more.
+                waited = patience.cancelled_caught
+            except OSError:
+                return False
+        return True
+
+    async def _swallow(self) -> None:
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+        with anyio.move_on_after(LINGER):
+            while await self._receive():
+                pass
