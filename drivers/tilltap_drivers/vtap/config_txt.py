@@ -159,7 +159,7 @@ def _literal(part: bytes | str, which: str, mark: str, example: str) -> bytes:
             return part
         case _:
             raise ValueError(
-                f"{which} with ${part}, so the {mark} of a tap cannot be found (use a literal such as {example})"
+                f"{which} with ${part}, so the {mark} of a tap cannot be found (use a literal: {example})"
             )
 
 
@@ -184,7 +184,7 @@ def _end_mark(core: bytes, tail: bytes) -> tuple[re.Pattern[bytes], int, bytes]:
         )
     if core and (not tail or not _printable(core)):
         return re.compile(re.escape(core)), len(core), tail
-    return re.compile(re.escape(core) + rb"[\r\n]"), len(core) + 1, tail[1:]
+    return re.compile(re.escape(core) + rb"[\r\n]"), len(core) + 1, b""
 
 
 def _bare(

@@ -1,0 +1,54 @@
+"""The replay driver: a tape as a reader, for demonstrations, training and tests. Shipped, not a mock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+
+from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault
+from tilltap_drivers.replay.settings import ReplaySettings
+from tilltap_drivers.replay.tape import Tape, TapeError, parse_tape
+from tilltap_drivers.vtap.frames import Framer
+
+# Seconds between the end of a looped tape and its next beginning; longer than the daemon folds
+# presentations of one pass (2 s, contract 3.3), so that a tape of one tap still gives a tap each round.
+LOOP_PAUSE = 3.0
+
+
+class ReplayDriver:
+    """Feeds what a tape's reader sent through the same framer as a live one."""
+
+    def __init__(self, settings: ReplaySettings) -> None:
+        self.settings = settings
+
+    def present(self) -> bool:
+        return Path(self.settings.tape).is_file()
+
+    async def reads(self) -> AsyncIterator[DriverEvent]:
+        tape = self._load()
+        yield Health("up", identity=tape.identity)
+        while True:
+            framer = Framer(tape.spec)
+            at = 0.0  # the tape's own time: what is late on it does not depend on the machine that plays it
+            for wait, data in tape.sent():
+                await anyio.sleep(wait / self.settings.speed)
+                at += wait
+                for event in framer.feed(data, at):
+                    if isinstance(event, PassRead):
+                        yield event
+            if not self.settings.loop:
+                await anyio.sleep_forever()
+            await anyio.sleep(LOOP_PAUSE / self.settings.speed)
+
+    def _load(self) -> Tape:
+        path = Path(self.settings.tape)
+        try:
+            return parse_tape(path.read_text(encoding="utf-8"), str(path))
+        except FileNotFoundError:
+            raise ReaderFault("unplugged", f"{path} does not exist: correct `tape`") from None
+        except TapeError as error:
+            raise ReaderFault("wrong-device", str(error)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReaderFault("wrong-device", f"{path} cannot be read ({error}): correct `tape`") from None
