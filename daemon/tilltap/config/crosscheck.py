@@ -1,0 +1,169 @@
+"""Rules between keys: uniqueness, what a programme needs, what becomes of a message when it is filled in.
+
+They read the file as it was written, without what is already known to be wrong, so that a mistake in one
+place does not hide another. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar
+
+from tilltap import templates
+from tilltap.config.mistakes import Mistake, shown
+from tilltap.config.model import DEFAULT_DRIVER, MessageTexts
+from tilltap.config.positions import KeyPath
+from tilltap_drivers.vtap.config_txt import frame_spec
+from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
+
+# A push has 5 to 350 characters (contract section 2; the service's limits, passentry.md A2).
+PUSH_CHARACTERS = (5, 350)
+PUSHES = ("earned", "reached", "redeemed")
+# Stands before every message of a training till (contract section 2).
+TRAINING = "TRAINING "
+# The longest numbers a message is expected to hold: a wedding's worth of points, a regular's balance.
+LONGEST_EARNED = "999999"
+LONGEST_BALANCE = "9999999"
+
+T = TypeVar("T")
+
+
+class Document:
+    """A parsed file without the values at `wrong`."""
+
+    def __init__(self, raw: dict[str, Any], wrong: Collection[KeyPath]) -> None:
+        self._raw, self._wrong = raw, frozenset(wrong)
+
+    def get(self, path: KeyPath, default: T) -> T:
+        """The value at `path`, or `default` where it is absent, wrong or not of the default's type."""
+        value: Any = self._raw
+        for depth, part in enumerate(path, 1):
+            if path[:depth] in self._wrong:
+                return default
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):  # absent, or not the table or array it should be
+                return default
+        return value if type(value) is type(default) else default
+
+    def has(self, path: KeyPath) -> bool:
+        parent: dict[str, Any] = self.get(path[:-1], {})
+        return path[-1] in parent
+
+    def is_wrong(self, path: KeyPath) -> bool:
+        return path in self._wrong
+
+    def anything_wrong_in(self, table: KeyPath) -> bool:
+        return any(path[: len(table)] == table for path in self._wrong)
+
+    def places(self, path: KeyPath) -> range:
+        empty: list[Any] = []
+        return range(len(self.get(path, empty)))
+
+
+def cross_mistakes(document: Document) -> Iterator[Mistake]:
+    yield from _earning(document)
+    yield from _unique(document, ("program", "reward"), "id")
+    yield from _unique(document, ("reader",), "name")
+    yield from _templates(document)
+    yield from _pushes(document)
+    yield from _frames(document)
+
+
+def _earning(document: Document) -> Iterator[Mistake]:
+    earn: KeyPath = ("program", "earn")
+    if not document.has(earn) or document.has((*earn, "spend")) or document.anything_wrong_in(earn):
+        return
+    if document.get((*earn, "visit"), 0) == 0:
+        hint = 'give spend = "10.00" for points by amount, visit = 1 for points by sale, or both'
+        yield Mistake(earn, "nothing would ever be earned", hint)
+
+
+def _unique(document: Document, tables: KeyPath, key: str) -> Iterator[Mistake]:
+    seen: dict[str, int] = {}
+    for place in document.places(tables):
+        path = (*tables, place, key)
+        name = document.get(path, "")
+        if name in seen:
+            yield Mistake(
+                path, f"{shown(name)} is already taken", f"number {seen[name]} has it; choose another"
+            )
+        elif name:
+            seen[name] = place + 1
+
+
+def _templates(document: Document) -> Iterator[Mistake]:
+    paths: list[KeyPath] = [("program", "messages", name) for name in MessageTexts.model_fields]
+    paths += [("program", "pass", name) for name in ("reward_text", "no_reward_text")]
+    for path in paths:
+        for problem in templates.problems(document.get(path, "")):
+            what, _, hint = problem.partition(" (")
+            yield Mistake(path, what, hint.removesuffix(")"))
+
+
+def _pushes(document: Document) -> Iterator[Mistake]:
+    least, most = PUSH_CHARACTERS
+    for name in PUSHES:
+        path: KeyPath = ("program", "messages", name)
+        template = document.get(path, str(MessageTexts.model_fields[name].default))
+        if not template or any(templates.problems(template)):
+            continue
+        shortest, longest = _lengths(template, _fillings(document, name), training=_is_training(document))
+        hint = f'a push has {least} to {most}; "" sends nothing'
+        if shortest < least:
+            yield Mistake(path, f"can be as short as {shortest} characters once filled in", hint)
+        if longest > most:
+            yield Mistake(path, f"can be as long as {longest} characters once filled in", hint)
+
+
+def _lengths(template: str, fillings: Mapping[str, list[str]], *, training: bool) -> tuple[int, int]:
+    prefix = TRAINING if training else ""
+    shortest = {name: min(texts, key=len) for name, texts in fillings.items()}
+    longest = {name: max(texts, key=len) for name, texts in fillings.items()}
+    short, long = (prefix + templates.render(template, values) for values in (shortest, longest))
+    return len(short.strip()), len(long)
+
+
+def _fillings(document: Document, message: str) -> dict[str, list[str]]:
+    """What each placeholder may become in this programme."""
+    places = document.places(("program", "reward"))
+    titles = [document.get(("program", "reward", place, "title"), "") for place in places]
+    titles = [title for title in titles if title] or ["a reward"]
+    program: KeyPath = ("program",)
+    return {
+        "earned": ["1", LONGEST_EARNED],
+        "points": [document.get((*program, "point"), "point"), document.get((*program, "points"), "points")],
+        # Points are also earned by a sale that brings no reward into reach.
+        "reward": [*titles, ""] if message == "earned" else titles,
+        "balance": ["0", LONGEST_BALANCE],
+        "store": [document.get(("till", "store"), "")],
+    }
+
+
+def _is_training(document: Document) -> bool:
+    return document.get(("loyalty", "provider"), "") == "sandbox"
+
+
+def _frames(document: Document) -> Iterator[Mistake]:
+    for place in document.places(("reader",)):
+        reader: KeyPath = ("reader", place)
+        if document.get((*reader, "driver"), DEFAULT_DRIVER) != "vtap":
+            continue
+        if document.is_wrong((*reader, "prefix")) or document.is_wrong((*reader, "postfix")):
+            continue
+        prefix = document.get((*reader, "prefix"), DEFAULT_PREFIX)
+        postfix = document.get((*reader, "postfix"), DEFAULT_POSTFIX)
+        try:
+            frame_spec(prefix, postfix)
+        except ValueError as error:
+            yield _frame_mistake(document, reader, str(error))
+
+
+def _frame_mistake(document: Document, reader: KeyPath, problem: str) -> Mistake:
+    """The driver says `prefix: what (hint)`, `postfix: ...` or `prefix, postfix: ...`."""
+    which, _, problem = problem.partition(": ")
+    what, _, hint = problem.partition(" (")
+    key = "postfix" if which == "postfix" and document.has((*reader, "postfix")) else "prefix"
+    return Mistake(
+        (*reader, key), what, hint.removesuffix(")") or "write both exactly as in the reader's config.txt"
+    )

@@ -1,0 +1,181 @@
+"""What the daemon runs on: the checked file as frozen values, amounts in minor units, paths absolute."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import time
+from pathlib import Path
+
+from tilltap.config import model
+from tilltap.config.positions import KeyPath, Positions
+from tilltap.config.types import ledger_path, resolve
+from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
+from tilltap_drivers.replay.settings import ReplaySettings
+from tilltap_drivers.vtap.settings import VtapSettings
+
+ReaderSettings = VtapSettings | ReplaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class LoyaltySettings:
+    """`api_key_file` is as written in the file, for `secrets.load_secret`; None: no key is needed."""
+
+    provider: str
+    url: str
+    api_key_file: str | None
+    ca_file: Path | None
+    settle: int
+
+
+@dataclass(frozen=True, slots=True)
+class PosSettings:
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """`url` in SQLAlchemy's form with an absolute path; `path` is the database file."""
+
+    url: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One configuration. `values`: every key in force, for telling what a reload changed."""
+
+    till: str
+    store: str
+    day_starts: time
+    program: Program
+    loyalty: LoyaltySettings
+    readers: tuple[ReaderSettings, ...]
+    pos: PosSettings
+    ledger: LedgerSettings
+    base_dir: Path
+    file: str
+    positions: Positions = field(compare=False, repr=False)
+    values: Mapping[KeyPath, object] = field(compare=False, repr=False)
+
+
+def build(
+    document: model.File, *, file: str, base_dir: Path, hostname: str, positions: Positions
+) -> Settings:
+    """A file that the model and the cross-checks have accepted, as settings. `base_dir` is absolute."""
+    till = document.till.name or hostname
+    loyalty = _loyalty(document.loyalty, base_dir)
+    pos = PosSettings(resolve(base_dir, document.pos.socket))
+    ledger = _ledger(document.ledger, base_dir)
+    values = dict(_flat(document.model_dump(by_alias=True)))
+    # What is said by a default or by another way of writing it is no change.
+    values |= {
+        ("till", "name"): till,
+        ("loyalty", "url"): loyalty.url,
+        ("loyalty", "api_key_file"): loyalty.api_key_file,
+        ("pos", "socket"): pos.socket,
+        ("ledger", "url"): ledger.url,
+    }
+    return Settings(
+        till=till,
+        store=document.till.store,
+        day_starts=time.fromisoformat(document.till.day_starts),
+        program=_program(document),
+        loyalty=loyalty,
+        readers=_readers(document.reader, base_dir),
+        pos=pos,
+        ledger=ledger,
+        base_dir=base_dir,
+        file=file,
+        positions=positions,
+        values=values,
+    )
+
+
+def _program(document: model.File) -> Program:
+    program = document.program
+    face = program.face
+    return Program(
+        name=program.name,
+        currency=Currency(program.currency),
+        earn=Earn(
+            spend=program.earn.spend,
+            points=program.earn.points,
+            carry=program.earn.remainder == "carry",
+            visit=program.earn.visit,
+            minimum=program.earn.minimum,
+        ),
+        rewards=tuple(_reward(reward) for reward in program.reward),
+        point=program.point,
+        points=program.points,
+        messages=Messages(**program.messages.model_dump()),
+        face=PassFace(face.reward_field, face.reward_text, face.no_reward_text) if face else PassFace(),
+        store=document.till.store,
+        training=document.loyalty.provider == "sandbox",
+    )
+
+
+def _reward(reward: model.Reward) -> Reward:
+    return Reward(
+        id=reward.id,
+        title=reward.title,
+        cost=reward.cost,
+        discount=reward.discount,
+        automatic=reward.offer == "automatic",
+        on_redeem=reward.on_redeem,
+        minimum=reward.minimum,
+    )
+
+
+def _loyalty(loyalty: model.Loyalty, base_dir: Path) -> LoyaltySettings:
+    return LoyaltySettings(
+        provider=loyalty.provider,
+        url=loyalty.url or model.DEFAULT_URLS[loyalty.provider],
+        api_key_file=loyalty.api_key_file or model.DEFAULT_KEY_FILES[loyalty.provider],
+        ca_file=resolve(base_dir, loyalty.ca_file) if loyalty.ca_file else None,
+        settle=loyalty.settle,
+    )
+
+
+def _ledger(ledger: model.Ledger, base_dir: Path) -> LedgerSettings:
+    path = ledger_path(base_dir, ledger.url)
+    return LedgerSettings(f"sqlite:///{path}", path)
+
+
+def _readers(
+    readers: list[model.VtapReader | model.ReplayReader], base_dir: Path
+) -> tuple[ReaderSettings, ...]:
+    taken = {reader.name for reader in readers if reader.name}
+    settings: list[ReaderSettings] = []
+    for reader in readers:
+        name = reader.name or _free_name(reader.driver, taken)
+        taken.add(name)
+        settings.append(_reader(reader, name, base_dir))
+    return tuple(settings)
+
+
+def _free_name(driver: str, taken: Collection[str]) -> str:
+    """The driver's name, or `vtap-2`, `vtap-3` ... where that is taken."""
+    name, number = driver, 1
+    while name in taken:
+        number += 1
+        name = f"{driver}-{number}"
+    return name
+
+
+def _reader(reader: model.VtapReader | model.ReplayReader, name: str, base_dir: Path) -> ReaderSettings:
+    if isinstance(reader, model.VtapReader):
+        # `port` may be a pattern; the folder put in front of a relative one is none.
+        port = os.path.normpath(Path(glob.escape(str(base_dir))) / reader.port)
+        return VtapSettings(name, port, reader.baud, reader.mode, reader.prefix, reader.postfix)
+    return ReplaySettings(name, str(resolve(base_dir, reader.tape)), reader.loop, reader.speed)
+
+
+def _flat(value: object, path: KeyPath = ()) -> list[tuple[KeyPath, object]]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in _flat(inner, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for place, inner in enumerate(value) for leaf in _flat(inner, (*path, place))]
+    return [] if value is None else [(path, value)]
