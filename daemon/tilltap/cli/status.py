@@ -1,7 +1,71 @@
+"""`tilltap status`: how a running daemon is, at a glance or as JSON."""
+
 from __future__ import annotations
+
+import json
+from typing import Annotated, Any
 
 import typer
 
+from tilltap.cli.reach import Config, Socket, not_reached, socket_path
+
 
 def register(app: typer.Typer) -> None:
-    """Filled in by the commit that brings the command."""
+    app.command()(status)
+
+
+def status(
+    config: Config = None,
+    socket: Socket = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The protocol's `status` result as one line.")
+    ] = False,
+) -> None:
+    """Show how the running daemon is: readers, loyalty service, ledger, passes waiting.
+
+    Example: tilltap status --config /etc/tilltap/tilltap.toml
+    """
+    from tilltap.client import Till, TillError
+
+    with Till(socket_path(config, socket), patience=0) as till:
+        try:
+            state = till.status()
+            about = {} if as_json else till.hello("tilltap status")
+        except TillError as problem:
+            not_reached(problem)
+    if as_json:
+        print(json.dumps(state, ensure_ascii=False))
+    else:
+        print("\n".join(lines(about, state)))
+
+
+def lines(about: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    """The results of `hello` and `status` -> what a person reads."""
+    title = " ".join(filter(None, [about["till"], f"({about['store']})" if about.get("store") else ""]))
+    rows = [(title, state["state"])]
+    rows += [(f"reader {r['reader']}", _with(r["state"], r.get("remedy"))) for r in state["readers"]]
+    loyalty, mirror = state["loyalty"], state["mirror"]
+    last = loyalty.get("last_ok")
+    rows.append(
+        ("loyalty service", _with(loyalty["state"], f"last answer {last}" if last else "no answer yet"))
+    )
+    rows.append(("ledger", state["ledger"]["state"]))
+    rows.append(("passes", _passes(mirror)))
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:{width}}  {text}" for name, text in rows]
+
+
+def _passes(mirror: dict[str, Any]) -> str:
+    parts = []
+    if mirror["waiting"]:
+        age = mirror["oldest_age_s"]
+        parts.append(f"{mirror['waiting']} waiting" + ("" if age is None else f" (oldest {age:.0f} s)"))
+    if mirror["parked"]:
+        parts.append(f"{mirror['parked']} parked: see `tilltap mirror list`")
+    if mirror["foreign"]:
+        parts.append(f"{mirror['foreign']} changed by others")
+    return ", ".join(parts) or "all up to date"
+
+
+def _with(state: str, detail: str | None) -> str:
+    return f"{state}: {detail}" if detail else state

@@ -7,30 +7,14 @@ such as `eligible` beyond `total`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tilltap.events import Event, Hub
 from tilltap.model import Currency
+from tilltap.model import Peer as Peer
+from tilltap.model import Who as Who
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Whom a call names: by tap, by value, or (both None) "take the customer off" (`"value": null`)."""
-
-    tap_id: str | None = None
-    value: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is on the other end of a connection; `uid` None over TCP. For the log and for `customer.adjust`."""
-
-    uid: int | None = None
-    pid: int | None = None
-    client: str = ""
 
 
 class Desk(Protocol):

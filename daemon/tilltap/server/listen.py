@@ -78,13 +78,13 @@ class _Server:
     async def _accept(self, listener: socket.socket, clients: anyio.abc.TaskGroup) -> None:
         while True:
             await anyio.wait_readable(listener)
+            if self._stopping.is_set():
+                return
             try:
                 sock, _ = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 continue
             except OSError as problem:
-                if self._stopping.is_set():
-                    return
                 if problem.errno not in _NO_ROOM:
                     raise
                 log.warning(

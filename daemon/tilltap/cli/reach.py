@@ -1,0 +1,50 @@
+"""How the commands that talk to a running daemon find it, and what they say when nobody is there."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, NoReturn
+
+import typer
+
+from tilltap.errors import StartError
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Default $TILLTAP_CONFIG, then /etc/tilltap/tilltap.toml."),
+]
+Socket = Annotated[
+    str | None,
+    typer.Option("--socket", metavar="PATH", help="The POS socket itself; then no --config is read."),
+]
+
+
+class NotReachedError(StartError):
+    """The daemon cannot be reached: exit 4 (contract section 1)."""
+
+    exit_code = 4
+
+
+def socket_path(config: str | None, socket: str | None) -> str:
+    """The running daemon's socket; StartError for a configuration that cannot be read.
+
+    Only `pos.socket` is looked at: a mistake elsewhere in an edited file must not hide how the daemon is that
+    still runs on the old one, and checking the whole file would take longer than asking.
+    """
+    if socket is not None:
+        return socket
+    from tilltap.client import DEFAULT_SOCKET
+    from tilltap.config.files import locate_config, read_text
+
+    file = locate_config(config)
+    try:
+        named = tomllib.loads(read_text(file)).get("pos", {}).get("socket", DEFAULT_SOCKET)
+        return str(file.absolute().parent / named)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        from tilltap.config.load import load
+
+        return str(load(file).pos.socket)  # says what is wrong, and where
+
+
+def not_reached(problem: Exception) -> NoReturn:
+    raise NotReachedError(str(problem)) from problem
