@@ -149,12 +149,13 @@ function faultRow(fault) {
 function showArmed(armed, late) {
   const chips = armed.map((a) => {
     const chip = element("p", "", "chip");
+    const where = document.querySelector(`#endpoint [value="${a.endpoint}"]`)?.textContent ?? a.endpoint;
     const times = a.left === null ? "until switched off" : a.left === 1 ? "next time" : `next ${a.left} times`;
     const off = element("button", "Off");
     off.type = "button";
     off.setAttribute("aria-label", `switch off ${a.fault}`);
     off.addEventListener("click", () => ask("DELETE", `/sandbox/faults?number=${a.number}`));
-    chip.append(element("b", a.fault), element("span", times), off);
+    chip.append(element("b", a.fault), element("span", `${where}, ${times}`), off);
     return chip;
   });
   if (late) chips.push(element("p", `${late} late ${late === 1 ? "change" : "changes"} under way`, "chip"));
@@ -169,6 +170,16 @@ function showLog(recent, names) {
   $("log").replaceChildren(...lines);
   $("log-empty").hidden = lines.length > 0;
 }
+
+const DEEDS = {
+  "GET /loyalty/{id}": "balance read",
+  "PATCH /loyalty/{id}": "balance write",
+  "GET /passes/{id}": "pass read",
+  "PATCH /passes/{id}": "pass write",
+  "POST /passes/{id}/notification": "text",
+  "GET /passes": "list of passes read",
+  "POST /passes": "new pass",
+};
 
 function line(entry, requests, names) {
   const item = document.createElement("li");
@@ -191,13 +202,14 @@ function line(entry, requests, names) {
   }
   const request = requests.get(entry.request);
   if (entry.kind !== "answer" || !request || entry.late) return [];
-  const [method] = request.endpoint.split(" ");
-  const told = entry.status === null ? "no answer" : String(entry.status);
+  const fine = entry.status === 200 && !entry.fault;
+  if (fine && !request.endpoint.startsWith("GET")) return []; // its change has a line of its own
+  const told = entry.status === null ? "no answer" : fine ? "" : `answered ${entry.status}`;
+  const what = element("span", "", "what");
+  if (request.key) what.append(element("b", short(request.key, names)), " ");
+  what.append([DEEDS[request.endpoint], told].filter(Boolean).join(", "));
   item.className = "request";
-  const verb = { GET: "asked for", PATCH: "wrote to", POST: "posted to" }[method];
-  item.append(element("span", `Till ${verb} ${request.endpoint.split(" ")[1].replace("{id}", short(request.key, names))}: ${told}`, "what"));
-  if (entry.fault) item.append(element("span", entry.fault, "tag odd"));
-  else if (entry.status >= 400) item.append(element("span", "refused", "tag odd"));
+  item.append(what, entry.fault ? element("span", entry.fault, "tag odd") : element("span", "till", "tag"));
   return [item];
 }
 
