@@ -60,7 +60,9 @@ class Provider(Protocol):
         """The pass known under `key` (pass id or ext id) with its balance."""
         ...
 
-    async def write_points(self, pass_id: str, points: int, message: str | None, *, deadline: float) -> Answer:
+    async def write_points(
+        self, pass_id: str, points: int, message: str | None, *, deadline: float
+    ) -> Answer:
         """Set the balance to `points` (absolute), with at most one push text of 5-350 characters."""
         ...
 
