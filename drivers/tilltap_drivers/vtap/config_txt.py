@@ -253,12 +253,13 @@ class ConfigTxt:
         wanted = name.lower()
         return next((value for key, value in self.settings.items() if key.lower() == wanted), default)
 
-    def frame_spec(self, interface: str = "ComPort") -> FrameSpec:
-        """The parser for what this reader sends on `ComPort`, `Serial` or `Serial2`.
+    def templates(self, interface: str) -> tuple[Template, Template]:
+        """Prefix and postfix of `ComPort`, `Serial` or `Serial2`; ValueError as `parse_template`.
 
         The postfix of a file that sets none is LF, as the keyboard's is (VTAP notes, section 13 row 14).
         """
-        return frame_spec(self.get(f"{interface}Prefix"), self.get(f"{interface}Postfix", "%0A"))
+        before, after = f"{interface}Prefix", f"{interface}Postfix"
+        return _named(before, self.get(before)), _named(after, self.get(after, "%0A"))
 
 
 def parse_config(text: str) -> ConfigTxt:

@@ -211,7 +211,9 @@ class Framer:
     def _next_start(self) -> None:
         """Give up the frame's start mark, but not a frame that may begin behind it."""
         start = self.spec.start
-        at = self._buf.find(start, 1, FRAME_LIMIT)
+        # A strict start mark makes all before it void, so only the last one can still become a tap.
+        search = self._buf.rfind if self.spec.strict else self._buf.find
+        at = search(start, 1, FRAME_LIMIT)
         self._in_frame = at >= 0
         self._scanned = len(start)
         del self._buf[: at if at >= 0 else FRAME_LIMIT - _overlap(self._buf[1:FRAME_LIMIT], start)]
