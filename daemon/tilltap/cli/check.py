@@ -6,7 +6,9 @@ import typer
 
 _HELP = """Check a configuration file: every mistake at once, one per line.
 
-A line reads FILE:LINE: key: what is wrong (hint). Opens the key files it names too. Exit code 0: no mistakes; 1: mistakes; 2: no such file.
+A line reads FILE:LINE: key: what is wrong (hint). Opens the key files it names too.
+
+Exit code 0: no mistakes; 1: mistakes; 2: no such file.
 
 Example: tilltap check /etc/tilltap/tilltap.toml
 """

@@ -36,7 +36,6 @@ MOST_POINTS = 1_000_000
 Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
 # Below a second no request is over; one that a service still applies after an hour is a fault to report.
 SETTLE_SECONDS = (1, 3600)
-DEFAULT_URLS = {"passentry": "https://api.passentry.com", "sandbox": "http://127.0.0.1:7447"}
 DEFAULT_KEY_FILES = {"passentry": "passentry.key", "sandbox": None}
 _MESSAGES, _FACE = Messages(), PassFace()
 PLANNED_PROVIDERS = ("passquare", "passworks", "passmachine")

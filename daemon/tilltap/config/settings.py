@@ -12,6 +12,7 @@ from pathlib import Path
 from tilltap.config import model
 from tilltap.config.positions import KeyPath, Positions
 from tilltap.config.types import ledger_path, resolve
+from tilltap.loyalty import DEFAULT_URLS
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
@@ -132,7 +133,7 @@ def _reward(reward: model.Reward) -> Reward:
 def _loyalty(loyalty: model.Loyalty, base_dir: Path) -> LoyaltySettings:
     return LoyaltySettings(
         provider=loyalty.provider,
-        url=loyalty.url or model.DEFAULT_URLS[loyalty.provider],
+        url=loyalty.url or DEFAULT_URLS[loyalty.provider],
         api_key_file=loyalty.api_key_file or model.DEFAULT_KEY_FILES[loyalty.provider],
         ca_file=resolve(base_dir, loyalty.ca_file) if loyalty.ca_file else None,
         settle=loyalty.settle,
