@@ -42,6 +42,10 @@ class Hub:
         self._floor = last_seq  # every event after it is in the ring
         self._changed = anyio.Event()
 
+    def start(self, last_seq: int) -> None:
+        """Before anyone watches: everything up to `last_seq` is in the ledger only."""
+        self.last_seq = self._floor = last_seq
+
     def publish(self, events: Iterable[Event]) -> None:
         """Called in commit order."""
         for event in events:

@@ -34,7 +34,7 @@ class Currency:
             example = "8" if not n else "8." + "0" * n
             raise ValueError(f'an amount is a decimal string such as "{example}"')
         whole, _, fraction = text.partition(".")
-        return int(whole) * 10**n + int(fraction.ljust(n, "0") or "0")
+        return int(whole + fraction.ljust(n, "0"))
 
     def text(self, minor: int) -> str:
         """800 -> `"8.00"`; negative amounts keep their sign."""
@@ -130,3 +130,20 @@ class Program:
 TapStatus = Literal["identified", "unknown-pass", "no-pass", "unreadable", "locked", "offline"]
 Notification = Literal["delivered", "not-delivered", "suppressed", "unknown", "none"]
 LoyaltyHealth = Literal["up", "down", "refused", "limited"]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whom a call names: by tap, by value, or (both None) "take the customer off" (`"value": null`)."""
+
+    tap_id: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is on the other end of a connection; `uid` None over TCP. For the log and for `customer.adjust`."""
+
+    uid: int | None = None
+    pid: int | None = None
+    client: str = ""

@@ -70,7 +70,7 @@ def build(
     loyalty = _loyalty(document.loyalty, base_dir)
     pos = PosSettings(resolve(base_dir, document.pos.socket))
     ledger = _ledger(document.ledger, base_dir)
-    values = dict(_flat(document.model_dump(by_alias=True)))
+    values = dict(_flat(document))
     # What is said by a default or by another way of writing it is no change.
     values |= {
         ("till", "name"): till,
@@ -175,8 +175,10 @@ def _reader(reader: model.VtapReader | model.ReplayReader, name: str, base_dir: 
 
 
 def _flat(value: object, path: KeyPath = ()) -> list[tuple[KeyPath, object]]:
-    if isinstance(value, dict):
-        return [leaf for key, inner in value.items() for leaf in _flat(inner, (*path, key))]
+    """Every value under the names of the file; what has none is left out."""
+    if isinstance(value, model.Table):
+        names = {name: field.alias or name for name, field in type(value).model_fields.items()}
+        return [leaf for name, key in names.items() for leaf in _flat(getattr(value, name), (*path, key))]
     if isinstance(value, list):
         return [leaf for place, inner in enumerate(value) for leaf in _flat(inner, (*path, place))]
     return [] if value is None else [(path, value)]

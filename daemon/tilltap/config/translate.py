@@ -41,7 +41,7 @@ def _mistake(error: ErrorDetails) -> Mistake:
         return _not_a_table(path, value)
     if kind in _LIMITS:
         limit = next(ctx[name] for name in ("ge", "gt", "le", "lt") if name in ctx)
-        return Mistake(path, f"must be {_LIMITS[kind]} {limit}", f"it is {shown(value)}")
+        return Mistake(path, f"must be {_LIMITS[kind]} {limit:.0f}", f"it is {shown(value)}")
     return Mistake(path, *_wrong_type(kind, value, error["msg"]))
 
 

@@ -90,7 +90,6 @@ class Tap:
     customer_id: int | None
     sale_id: str | None
     reason: str | None
-    stale: int
     used: int
     steady: float
 
@@ -108,7 +107,9 @@ _PUT_META = Sql(
     .values(key=_p("key"), value=_p("value"))
     .on_conflict_do_update(index_elements=["key"], set_={"value": _p("value")})
 )
-_LAST_PROGRAM = Sql(select(t.program.c.version, t.program.c.body).order_by(t.program.c.version.desc()).limit(1))
+_LAST_PROGRAM = Sql(
+    select(t.program.c.version, t.program.c.body).order_by(t.program.c.version.desc()).limit(1)
+)
 _PROGRAM = Sql(select(t.program.c.body).where(t.program.c.version == _p("version")))
 _ADD_PROGRAM = Sql(t.program.insert().values(version=_p("version"), body=_p("body"), at=_p("at")))
 
@@ -180,12 +181,10 @@ _c = t.customer.c
 _CUSTOMER = Sql(select(t.customer).where(_c.id == _p("id")))
 _BY_PASS = Sql(select(t.customer).where(_c.pass_id == _p("pass_id")))
 _BY_VALUE = Sql(
-    select(t.customer)
-    .join(t.alias, t.alias.c.customer_id == _c.id)
-    .where(t.alias.c.value == _p("value"))
+    select(t.customer).join(t.alias, t.alias.c.customer_id == _c.id).where(t.alias.c.value == _p("value"))
 )
 _ADD_CUSTOMER = Sql(
-    t.customer.insert().values(pass_id=_p("pass_id"), ext_id=_p("ext_id"), value=_p("value"), points=0)
+    t.customer.insert().values(pass_id=_p("pass_id"), ext_id=_p("ext_id"), value=_p("value")).returning(_c.id)
 )
 _SET_PASS = Sql(
     update(t.customer).where(_c.id == _p("id")).values(pass_id=_p("pass_id"), ext_id=_p("ext_id"))
@@ -196,9 +195,7 @@ _ADD_POINTS = Sql(
     .values(points=_c.points + _p("points"), carried=_c.carried + _p("carried"))
 )
 _JOIN = Sql(update(t.customer).where(_c.id == _p("id")).values(same_as=_p("same_as"), points=0, carried=0))
-_MOVE_ALIASES = Sql(
-    update(t.alias).where(t.alias.c.customer_id == _p("old")).values(customer_id=_p("new"))
-)
+_MOVE_ALIASES = Sql(update(t.alias).where(t.alias.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _MOVE_SALES = Sql(update(t.sale).where(t.sale.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _MOVE_TAPS = Sql(update(t.tap).where(t.tap.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _MOVE_PUSHES = Sql(update(t.push).where(t.push.c.customer_id == _p("old")).values(customer_id=_p("new")))
@@ -235,8 +232,8 @@ def by_value(tx: Tx, value: str) -> Customer | None:
 
 
 def add_customer(tx: Tx, *, pass_id: str | None, ext_id: str | None, value: str | None) -> Customer:
-    done = tx.run(_ADD_CUSTOMER, pass_id=pass_id, ext_id=ext_id, value=value)
-    return Customer(done.lastrowid, pass_id, ext_id, value, 0, 0, None)
+    new_id = tx.scalar(_ADD_CUSTOMER, pass_id=pass_id, ext_id=ext_id, value=value)
+    return Customer(new_id, pass_id, ext_id, value, 0, 0, None)
 
 
 def set_pass(tx: Tx, customer_id: int, pass_id: str, ext_id: str | None) -> None:
@@ -269,15 +266,10 @@ def put_index(tx: Tx, value: str, pass_id: str) -> None:
 _e = t.entry.c
 _ADD_ENTRY = Sql(
     t.entry.insert().values(
-        {
-            k: _p(k)
-            for k in ("till", "ref", "kind", "seq", "customer_id", "points", "carried", "at", "why")
-        }
+        {k: _p(k) for k in ("till", "ref", "kind", "seq", "customer_id", "points", "carried", "at", "why")}
     )
 )
-_COUNT = Sql(
-    select(func.count()).where(_e.till == _p("till"), _e.ref == _p("ref"), _e.kind == _p("kind"))
-)
+_COUNT = Sql(select(func.count()).where(_e.till == _p("till"), _e.ref == _p("ref"), _e.kind == _p("kind")))
 _ENTRY = Sql(
     select(t.entry).where(
         _e.till == _p("till"), _e.ref == _p("ref"), _e.kind == _p("kind"), _e.seq == literal_column("0")
@@ -297,7 +289,16 @@ _HISTORY = Sql(
 
 
 def enter(
-    tx: Tx, customer_id: int, kind: str, points: int, *, till: str, ref: str, why: str, seq: int = 0, carried: int = 0
+    tx: Tx,
+    customer_id: int,
+    kind: str,
+    points: int,
+    *,
+    till: str,
+    ref: str,
+    why: str,
+    seq: int = 0,
+    carried: int = 0,
 ) -> None:
     """One fact and its effect on the balance: the single place where points change."""
     tx.run(
@@ -346,9 +347,7 @@ _CURRENT = Sql(
     .limit(1)
 )
 _OPEN = Sql(
-    select(*_COLUMNS)
-    .where(_s.till == _p("till"), _s.state == literal_column("'open'"))
-    .order_by(_s.turn)
+    select(*_COLUMNS).where(_s.till == _p("till"), _s.state == literal_column("'open'")).order_by(_s.turn)
 )
 _OPEN_OF = Sql(
     select(*_COLUMNS).where(_s.customer_id == _p("customer_id"), _s.state == literal_column("'open'"))
@@ -424,11 +423,14 @@ def held(tx: Tx, customer_id: int) -> list[tuple[str, str, str, int]]:
     return [(r.till, r.sale_id, r.reward, r.taken) for r in rows]
 
 
+def holds(tx: Tx, item: Sale) -> bool:
+    """Whether the sale's accepted reward is still reserved for it."""
+    return bool(item.reward and not item.lapsed and item.touched > tx.now - RESERVATION_S)
+
+
 # -- refunds and uses -----------------------------------------------------------------------------------
 
-_REFUND = Sql(
-    select(t.refund).where(t.refund.c.till == _p("till"), t.refund.c.refund_id == _p("refund_id"))
-)
+_REFUND = Sql(select(t.refund).where(t.refund.c.till == _p("till"), t.refund.c.refund_id == _p("refund_id")))
 _ADD_REFUND = Sql(
     t.refund.insert().values(
         {k: _p(k) for k in ("till", "refund_id", "sale_till", "sale_id", "amount", "asked", "at")}
@@ -481,15 +483,17 @@ _WAITING = Sql(
 _USE_WAITING = Sql(update(t.tap).where(_t.till == _p("till"), _t.used == literal_column("0")).values(used=1))
 _USE_TAPS_OF = Sql(
     update(t.tap)
-    .where(
-        _t.till == _p("till"), _t.used == literal_column("0"), _t.customer_id == _p("customer_id")
-    )
+    .where(_t.till == _p("till"), _t.used == literal_column("0"), _t.customer_id == _p("customer_id"))
     .values(used=1)
 )
 _SET_TAP = Sql(
     update(t.tap)
     .where(_t.till == _p("till"), _t.tap_id == _p("tap_id"))
-    .values(status=_p("status"), sale_id=case((_p("sale").is_not(None), _p("sale")), else_=_t.sale_id), used=_p("used"))
+    .values(
+        status=_p("status"),
+        sale_id=case((_p("sale").is_not(None), _p("sale")), else_=_t.sale_id),
+        used=_p("used"),
+    )
 )
 _OFFLINE_TAPS = Sql(
     select(*[_t[k] for k in _TAP_COLUMNS])

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
-from sqlalchemy.engine import Row
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
@@ -42,18 +41,22 @@ _APPEND_ONLY = [
 class Sql:
     """One statement with named parameters, compiled at first use."""
 
-    __slots__ = ("_names", "_statement", "_text")
+    __slots__ = ("_constants", "_names", "_statement", "_text")
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
         self._text = ""
         self._names: list[str] = []
+        self._constants: dict[str, Any] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         if not self._text:
             compiled = self._statement.compile(dialect=connection.dialect)  # type: ignore[attr-defined]
             self._text, self._names = str(compiled), list(compiled.positiontup or ())
-        return connection.exec_driver_sql(self._text, tuple(values[n] for n in self._names))
+            self._constants = dict(compiled.params)  # values written into the statement itself
+        constants = self._constants
+        row = tuple(values[n] if n in values else constants[n] for n in self._names)
+        return connection.exec_driver_sql(self._text, row)
 
 
 class Tx:
@@ -69,12 +72,12 @@ class Tx:
     def run(self, sql: Sql, /, **values: Any) -> Any:
         return sql.run(self._connection, values)
 
-    def one(self, sql: Sql, /, **values: Any) -> Row[Any] | None:
-        row: Row[Any] | None = sql.run(self._connection, values).first()
-        return row
+    def one(self, sql: Sql, /, **values: Any) -> Any:
+        """The first row, a named tuple, or None."""
+        return sql.run(self._connection, values).first()
 
-    def all(self, sql: Sql, /, **values: Any) -> list[Row[Any]]:
-        rows: list[Row[Any]] = sql.run(self._connection, values).all()
+    def all(self, sql: Sql, /, **values: Any) -> list[Any]:
+        rows: list[Any] = sql.run(self._connection, values).all()
         return rows
 
     def scalar(self, sql: Sql, /, **values: Any) -> Any:
@@ -100,7 +103,7 @@ class Store:
         self.last_seq = 0
         self.hub = Hub(0)
         self.failed: BaseException | None = None
-        self.on_failure: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[], object] = lambda: None
         self._engine = engine
         self._lock = lock
         self._queue: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
@@ -126,7 +129,9 @@ class Store:
                 future.set_result(value)  # type: ignore[arg-type]
 
         def job(connection: Connection) -> None:
-            value, error, events = None, None, []
+            value: T | None = None
+            error: Exception | None = None
+            events: list[Event] = []
             try:
                 value, events = self._transact(connection, fn)
             except Exception as caught:
@@ -146,7 +151,8 @@ class Store:
             except Exception as caught:
                 done.put((None, caught))
             else:
-                self.hub.last_seq = events[-1].seq if events else self.hub.last_seq
+                if events:
+                    self.hub.start(events[-1].seq)
                 done.put((value, None))
 
         self._queue.put(job)
@@ -234,7 +240,10 @@ def sqlite_engine(path: Path) -> tuple[Engine, LedgerLock]:
         ) from None
     # One connection, made at start-up and from then on used by the store thread alone.
     engine = create_engine(
-        f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        f"sqlite:///{path}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+        hide_parameters=True,  # an error's text must not carry pass values into a log
     )
 
     @event.listens_for(engine, "connect")

@@ -111,6 +111,7 @@ sale = Table(
     Column("receipt", Text),
     Column("why", Text, nullable=False, server_default=""),
     Index("sale_open", "state", "till", "turn", sqlite_where=text("state = 'open'")),
+    Index("sale_turn", "till", "turn"),
     Index("sale_customer", "customer_id", "state"),
 )
 
@@ -137,7 +138,6 @@ tap = Table(
     Column("customer_id", Integer, index=True),
     Column("sale_id", Text),
     Column("reason", Text),
-    Column("stale", Integer, nullable=False),
     Column("used", Integer, nullable=False),
     Column("steady", Float, nullable=False, index=True),
 )

@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from tilltap.events import Event, Hub
-from tilltap.model import Currency
-from tilltap.model import Peer as Peer
-from tilltap.model import Who as Who
+from tilltap.model import Currency, Peer, Who
 
 Json = dict[str, Any]
 
 
 class Desk(Protocol):
-    currency: Currency
     hub: Hub
+
+    @property
+    def currency(self) -> Currency: ...
 
     async def hello(self) -> Json: ...
     async def snapshot(self) -> Json:

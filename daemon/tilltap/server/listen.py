@@ -12,15 +12,14 @@ import anyio.abc
 import structlog
 
 from tilltap.errors import CallError
+from tilltap.model import Peer
 from tilltap.server import jsonrpc, methods
-from tilltap.server.desk import Desk, Peer
+from tilltap.server.desk import Desk
 from tilltap.server.session import CALL_DEADLINE, Session
 from tilltap.server.sockfile import SocketFile
 
 CLIENTS = 128  # served at a time; the contract promises 64, a reconnecting POS may still count twice
-TURNED_AWAY = (
-    32  # told `overloaded` with the id of their first call at a time; beyond it at once, without an id
-)
+TURNED_AWAY = 128  # told `overloaded` under the id of their first call at a time; the rest at once, without
 FIRST_CALL = 0.5  # seconds for that first call to come: a POS sends it right after connecting
 DRAIN = 1.0  # seconds at stop for clients to take their last replies and `bye`
 ACCEPT_PAUSE = 0.2  # seconds before accepting again when the system has no descriptor or memory left

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from tilltap.errors import CallError, ParamError
-from tilltap.model import Currency
+from tilltap.model import Currency, Peer, Who
 from tilltap.server import jsonrpc
-from tilltap.server.desk import Desk, Json, Peer, Who
+from tilltap.server.desk import Desk, Json
 
 PROTOCOL = 1
 KEY_LENGTH = 64  # sale_id, refund_id, request_id: contract 3.1

@@ -16,8 +16,9 @@ import anyio
 import anyio.abc
 import structlog
 
+from tilltap.model import Peer
 from tilltap.server import jsonrpc, methods, stream
-from tilltap.server.desk import Desk, Peer
+from tilltap.server.desk import Desk
 from tilltap.server.outbox import Outbox
 
 IN_FLIGHT = 32  # calls of one client at a time; more wait unread, so a flood is the flooder's own queue

@@ -15,6 +15,7 @@ from pathlib import Path
 from tilltap.errors import StartError
 
 MODE = 0o660  # the daemon's user and group: contract section 3
+LONGEST_PATH = 107  # bytes a client can connect to: unix(7), sun_path less its final zero
 BACKLOG = 128  # connections waiting to be accepted: every client we serve may come back in the same instant
 CLAIM_TRIES, CLAIM_PAUSE = (
     20,
@@ -35,6 +36,8 @@ class SocketFile:
         Bound under another name and renamed: at `path` there is never a socket with a looser mode, nor one
         that nobody serves yet. The folder is locked meanwhile: of two daemons starting together one gives up.
         """
+        if len(os.fsencode(self.path)) > LONGEST_PATH:
+            raise StartError(f"{self.path}: longer than {LONGEST_PATH} bytes; set a shorter pos.socket")
         listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
@@ -120,8 +123,6 @@ class SocketFile:
             return StartError(
                 f"{self.path}: not allowed; make {folder} writable for this user or set pos.socket"
             )
-        if problem.errno is None:  # "AF_UNIX path too long" comes without a number
-            return StartError(f"{self.path}: a socket's path has at most 107 bytes; set a shorter pos.socket")
         return StartError(
             f"{self.path}: cannot listen there: {problem.strerror}; set pos.socket to another path"
         )

@@ -1,0 +1,442 @@
+"""Brings passes up to date: read, adopt, write, settle (exactly-once.md, mode M1).
+
+The ledger is the record, the pass shows it. What happens to one pass happens under its lease, one step after
+the other; what is about to be sent is committed first; an unknown outcome is read and, if needed, written
+again as an absolute value, never as a text. Nothing here is on the cashier's path.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import anyio
+import structlog
+
+from tilltap.clock import Clock
+from tilltap.errors import CallError
+from tilltap.ledger import book, mirror_book
+from tilltap.ledger.book import Customer
+from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.mirror_book import Pass, Send
+from tilltap.loyalty.health import Watched
+from tilltap.loyalty.provider import Answer, Outcome, PassState
+from tilltap.model import Notification
+from tilltap.rules import messages, redeem
+from tilltap.till import customers
+from tilltap.till.desk import Till
+from tilltap.till.shapes import account, customer_ids
+
+log = structlog.get_logger()
+
+# One request's whole life, from exactly-once.md 4.2.
+REQUEST_S = 8.0
+# A lease outlives the three requests a turn may make (read, balance, face), with a margin of 6 s.
+LEASE_S = 30.0
+# exactly-once.md 4.2, step 3: no request may start that could end after the lease.
+MARGIN_S = 5.0
+# Passes worked on at once. The service allows 9 requests a second; four slow ones do not use that up.
+WORKERS = 4
+# Back-off while the service is away: soon at first (most faults are one request long), then a few seconds, so
+# that the pass follows "as soon as the service answers again" (contract section 4).
+FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
+# A refused key needs a person; one try now and then notices that he has been there.
+KEY_RETRY_S = 30.0
+# Contract section 4: a text not sent within 2 h is dropped.
+TEXT_LIFE_S = 2 * 3600
+# Contract section 4: at most 3 pushes per pass and day, the last kept for `reached` and `redeemed`.
+PUSHES, EARN_PUSHES = 3, 2
+# The loop looks again at least this often, should a wake-up be lost.
+IDLE_S = 5.0
+_RANK = {"redeemed": 2, "reached": 1, "earned": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one turn sends, already committed as intent: `send` is its row, `pushes` the texts it carries."""
+
+    pass_id: str
+    points: int
+    send: int | None
+    message: str | None
+    pushes: tuple[int, ...]
+    face: str | None
+    notification: Notification
+
+
+class Mirror:
+    """One per daemon; on a shared ledger the leases keep several from working on one pass."""
+
+    def __init__(self, till: Till, store: Store, provider: Watched, clock: Clock, settle_s: float) -> None:
+        self._till = till
+        self._store = store
+        self._provider = provider
+        self._clock = clock
+        self._settle_s = settle_s
+        self._wake = anyio.Event()
+        self._failures = 0
+        self._hold_until = 0.0
+        self._stopping = False
+
+    def kick(self) -> None:
+        """There may be work."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until `stop`; turns under way are then waited for, since what they sent must be recorded."""
+        free = anyio.Semaphore(WORKERS)
+        async with anyio.create_task_group() as group:
+            while not self._stopping:
+                self._wake = anyio.Event()
+                await self._pause()
+                await free.acquire()
+                owner = self._till.shop.till
+                claimed = await self._store.run(lambda tx: mirror_book.claim(tx, owner, LEASE_S))
+                if claimed is None:
+                    free.release()
+                    await self._sleep()
+                else:
+                    group.start_soon(self._work, claimed, free)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.kick()
+
+    async def _work(self, claimed: Pass, free: anyio.Semaphore) -> None:
+        try:
+            await self._turn(claimed)
+        except _JoinedError:
+            log.debug("customer joined with another meanwhile")
+        except CallError as locked:
+            # The ledger was busy; the lease runs out and the pass comes up again, read first.
+            log.warning("mirror could not use the ledger", error=locked.code)
+        finally:
+            free.release()
+            self.kick()
+
+    async def _pause(self) -> None:
+        """While the service is away nobody is claimed; a tap's fresh look waits as well."""
+        while not self._stopping and (left := self._hold_until - self._clock.steady()) > 0:
+            if self._provider.state == "up":  # a tap got through meanwhile
+                self._hold_until = 0.0
+            await anyio.sleep(min(left, FIRST_RETRY_S))
+
+    async def _sleep(self) -> None:
+        due = await self._store.run(mirror_book.next_due)
+        left = IDLE_S if due is None else min(IDLE_S, max(0.05, due - self._clock.steady()))
+        with anyio.move_on_after(left):
+            await self._wake.wait()
+
+    # -- one turn ---------------------------------------------------------------------------------------
+
+    async def _turn(self, claimed: Pass) -> None:
+        began = self._clock.steady()
+        customer = await self._store.run(lambda tx: book.customer(tx, claimed.customer_id))
+        key = customer.pass_id or customer.value or ""
+        answer = await self._provider.read(key, deadline=REQUEST_S, urgent=claimed.look is not None)
+        if answer.outcome is Outcome.GONE and not customer.known:
+            pass_id = await self._till.directory.find(key, REQUEST_S)
+            if pass_id is not None:
+                answer = await self._provider.read(pass_id, deadline=REQUEST_S)
+        if answer.outcome is not Outcome.DONE or answer.state is None:
+            await self._store.run(lambda tx: self._unread(tx, claimed, customer, answer))
+            return
+        self._failures = 0
+        state = answer.state
+        if not customer.known:
+            await self._store.run(lambda tx: self._met(tx, claimed, key, state))
+            return
+        plan = await self._store.run(lambda tx: self._plan(tx, claimed, state))
+        if plan is not None:
+            await self._carry_out(claimed, plan, state, began)
+
+    async def _carry_out(self, claimed: Pass, plan: Plan, state: PassState, began: float) -> None:
+        if plan.send is not None:
+            if self._clock.steady() > began + LEASE_S - 2 * REQUEST_S - MARGIN_S:
+                answer = Answer(Outcome.NOT_SENT, reason="too late in the lease")
+            else:
+                answer = await self._provider.write_points(
+                    plan.pass_id, plan.points, plan.message, deadline=REQUEST_S
+                )
+            done = await self._store.run(lambda tx: self._record(tx, claimed, plan, answer))
+            if not done:
+                return
+        if plan.face is not None:
+            answer = await self._provider.write_field(
+                plan.pass_id,
+                self._till.shop.program.face.field,
+                plan.face,
+                plain=state.plain_fields,
+                deadline=REQUEST_S,
+            )
+            await self._store.run(lambda tx: self._record_face(tx, claimed, plan, answer))
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def _unread(self, tx: Tx, claimed: Pass, customer: Customer, answer: Answer) -> None:
+        row = _row(tx, claimed)
+        if answer.outcome is Outcome.GONE and not customer.known:
+            customers.unknown(tx, self._till.shop, customer, "the loyalty service does not know this pass")
+        elif answer.outcome in (Outcome.GONE, Outcome.REFUSED):
+            self._park(tx, row, customer, answer)
+        else:
+            self._back_off(tx, row, answer)
+            mirror_book.save(tx, row)
+        mirror_book.release(tx, row.customer_id)
+
+    def _met(self, tx: Tx, claimed: Pass, value: str, state: PassState) -> None:
+        mirror_book.release(tx, claimed.customer_id)
+        customers.meet(tx, self._till.shop, value, state)
+
+    def _plan(self, tx: Tx, claimed: Pass, state: PassState) -> Plan | None:
+        """Judges what was read, and commits to what will be sent; None when nothing is."""
+        row = _row(tx, claimed)
+        customer = book.customer(tx, row.customer_id)
+        sends = mirror_book.sends(tx, row.customer_id)
+        assert state.points is not None
+        customer = self._adopt(tx, row, customer, sends, state.points, claimed.look)
+        wanted = max(0, customer.points)  # a pass cannot show less than nothing (contract section 3)
+        settled = not sends or (row.settle is not None and row.settle <= tx.now)
+        in_doubt = any(s.outcome != "applied" for s in sends) and not (settled and state.points == wanted)
+        face = self._face(tx, row, customer, state)
+        message: str | None = None
+        pushes: tuple[int, ...] = ()
+        notification: Notification = "none"
+        if not in_doubt:
+            message, pushes, notification = self._text(tx, customer)
+        if message is None and mirror_book.in_doubt(tx, row.customer_id, row.since):
+            notification = "unknown"  # a text went out with the request whose outcome is unknown
+        if state.points == wanted and message is None:
+            return self._nothing_to_write(tx, row, customer, settled=settled, face=face, said=notification)
+        base = row.confirmed if row.confirmed is not None else state.points
+        send = mirror_book.add_send(tx, row.customer_id, wanted, base)
+        for push in pushes:
+            mirror_book.set_push(tx, push, "sending", tx.now)
+        # After a kill between here and the outcome, this send is unknown and must be read back.
+        row.settle, row.retry = tx.now + self._settle_s, 0.0
+        mirror_book.save(tx, row)
+        assert customer.pass_id is not None
+        return Plan(customer.pass_id, wanted, send, message, pushes, face, notification)
+
+    def _adopt(
+        self, tx: Tx, row: Pass, customer: Customer, sends: list[Send], observed: int, tap_id: str | None
+    ) -> Customer:
+        """Anything but what we confirmed or may have in flight was written by others: take it over.
+
+        Rightful are the values sent since the pass was last settled and the one confirmed before the first of
+        them: each may still be what a late or repeated request of ours left there.
+        """
+        rightful = {row.confirmed, *(s.points for s in sends)} | ({sends[0].base} if sends else set())
+        if observed not in rightful:
+            last = sends[-1].points if sends else (row.confirmed or 0)
+            customer = customers.adopt(tx, self._till.shop, customer, observed - last, tap_id)
+            row.foreign_seen += 1
+            row.dirty, row.since = 1, row.since or tx.now
+            log.warning(
+                "balance changed by others",
+                pass_id=customer.pass_id,
+                change=observed - last,
+                remedy="find who else writes this pass: a second ledger, the dashboard, a reader app",
+            )
+        row.confirmed = observed
+        return customer
+
+    def _nothing_to_write(
+        self,
+        tx: Tx,
+        row: Pass,
+        customer: Customer,
+        *,
+        settled: bool,
+        face: str | None,
+        said: Notification,
+    ) -> Plan | None:
+        """The pass shows the ledger's balance already."""
+        was_behind = bool(row.dirty)
+        row.attempts, row.retry = 0, 0.0
+        if settled:
+            row.settle = None
+            mirror_book.drop_sends(tx, row.customer_id)
+        texts = mirror_book.planned(tx, row.customer_id)
+        row.dirty = int(face is not None)
+        if not row.dirty:
+            row.since = None
+        if texts and row.settle is not None:
+            # A text waits until no earlier one can still be on its way.
+            row.dirty, row.retry = 1, row.settle
+        mirror_book.save(tx, row)
+        if face is not None:
+            assert customer.pass_id is not None
+            return Plan(customer.pass_id, customer.points, None, None, (), face, said)
+        mirror_book.release(tx, row.customer_id)
+        if was_behind and not row.dirty:
+            self._say(tx, customer, max(0, customer.points), said)
+        return None
+
+    def _face(self, tx: Tx, row: Pass, customer: Customer, state: PassState) -> str | None:
+        """The reward text to write, or None if the pass shows it (or has no such field)."""
+        program = self._till.shop.program
+        facts = account(tx, customer)
+        best = redeem.dearest(
+            r for r in program.rewards if redeem.affordable(r, redeem.Account(facts.points, 0, 0, facts.uses))
+        )
+        text = messages.face(program, [best.title] if best else [])
+        shown = state.fields.get(program.face.field, row.face)
+        return None if text is None or text == (shown or "") else text
+
+    # -- texts ------------------------------------------------------------------------------------------
+
+    def _text(self, tx: Tx, customer: Customer) -> tuple[str | None, tuple[int, ...], Notification]:
+        """The one text for all sales that wait, if one is owed, still fresh, and within the day's budget."""
+        fresh, spent = [], None
+        for push in mirror_book.planned(tx, customer.id):
+            if push.planned < tx.now - TEXT_LIFE_S:
+                mirror_book.set_push(tx, push.id, "dropped")
+            else:
+                fresh.append(push)
+        if not fresh:
+            return None, (), "none"
+        top = max(fresh, key=lambda p: (_RANK[p.kind], p.id))
+        kind, program = top.kind, book.program(tx, top.program)
+        if kind == "reached" and not self._still_reached(tx, customer, top.reward, top.program):
+            kind = "earned"
+        earned = sum(p.earned for p in fresh) if kind == "earned" else top.earned
+        spent = mirror_book.pushes_spent(tx, customer.id)
+        text = messages.push(program, kind, earned=earned, reward=top.reward, balance=customer.points)
+        if kind == "earned" and not earned:
+            text = None
+        if text is None or spent >= (EARN_PUSHES if kind == "earned" else PUSHES):
+            for push in fresh:
+                mirror_book.set_push(tx, push.id, "suppressed")
+            return None, (), "suppressed" if text else "none"
+        for push in fresh:
+            if push.id != top.id:
+                mirror_book.set_push(tx, push.id, "merged")
+        return text, (top.id,), "unknown"
+
+    def _still_reached(self, tx: Tx, customer: Customer, title: str, version: int) -> bool:
+        facts = account(tx, customer)
+        plain = redeem.Account(facts.points, 0, 0, facts.uses)
+        return any(
+            r.title == title and redeem.affordable(r, plain) for r in book.program(tx, version).rewards
+        )
+
+    # -- outcomes ---------------------------------------------------------------------------------------
+
+    def _record(self, tx: Tx, claimed: Pass, plan: Plan, answer: Answer) -> bool:
+        """Writes down how the balance write ended; True if it was applied and the face may follow."""
+        row = _row(tx, claimed)
+        customer = book.customer(tx, row.customer_id)
+        assert plan.send is not None
+        if answer.outcome is Outcome.DONE:
+            self._applied(tx, row, customer, plan, answer)
+            return True
+        if answer.outcome is Outcome.UNKNOWN:
+            mirror_book.set_send(tx, plan.send, "unknown")
+            for push in plan.pushes:
+                mirror_book.set_push(tx, push, "maybe", tx.now)
+            row.settle, row.dirty = tx.now + self._settle_s, 1
+            row.since = row.since or tx.now
+            self._back_off(tx, row, answer)
+        else:
+            self._not_applied(tx, row, customer, plan, answer)
+        mirror_book.save(tx, row)
+        mirror_book.release(tx, row.customer_id)
+        return False
+
+    def _applied(self, tx: Tx, row: Pass, customer: Customer, plan: Plan, answer: Answer) -> None:
+        assert plan.send is not None
+        self._failures = 0
+        mirror_book.set_send(tx, plan.send, "applied")
+        # Older requests are dead by now, and this one has overwritten whatever they left.
+        mirror_book.drop_sends(tx, row.customer_id, before=tx.now - 2 * self._settle_s)
+        for push in plan.pushes:
+            mirror_book.set_push(tx, push, "sent", tx.now)
+        row.confirmed, row.settle = plan.points, tx.now + self._settle_s
+        row.attempts, row.retry = 0, 0.0
+        behind = max(0, customer.points) != plan.points or mirror_book.planned(tx, row.customer_id)
+        row.dirty = int(bool(behind) or plan.face is not None)
+        row.since = (row.since or tx.now) if row.dirty else None
+        mirror_book.save(tx, row)
+        if plan.face is None:
+            mirror_book.release(tx, row.customer_id)
+        said = answer.notification if plan.pushes else plan.notification
+        self._say(tx, customer, plan.points, said)
+
+    def _not_applied(self, tx: Tx, row: Pass, customer: Customer, plan: Plan, answer: Answer) -> None:
+        """Certainly not applied: nothing is in flight, and the text was not seen."""
+        assert plan.send is not None
+        mirror_book.drop_send(tx, plan.send)
+        if not mirror_book.sends(tx, row.customer_id):
+            row.settle = None
+        refused = answer.outcome in (Outcome.REFUSED, Outcome.GONE)
+        for push in plan.pushes:
+            mirror_book.set_push(tx, push, "dropped" if refused else "planned")
+        if refused:
+            self._park(tx, row, customer, answer)
+        else:
+            row.dirty = 1
+            self._back_off(tx, row, answer)
+
+    def _record_face(self, tx: Tx, claimed: Pass, plan: Plan, answer: Answer) -> None:
+        row = _row(tx, claimed)
+        customer = book.customer(tx, row.customer_id)
+        if answer.outcome in (Outcome.DONE, Outcome.REFUSED, Outcome.GONE):
+            if answer.outcome is not Outcome.DONE:
+                log.warning(
+                    "reward not shown on the pass",
+                    reason=answer.reason,
+                    remedy="check [program.pass] reward_field against the pass template",
+                )
+            row.face, row.attempts, row.retry = plan.face, 0, 0.0
+            behind = (row.confirmed or 0) != max(0, customer.points)
+            row.dirty = int(behind or bool(mirror_book.planned(tx, row.customer_id)))
+            row.since = row.since if row.dirty else None
+            row.settle = row.settle or tx.now + self._settle_s
+        else:
+            row.dirty = 1
+            self._back_off(tx, row, answer)
+        mirror_book.save(tx, row)
+        mirror_book.release(tx, row.customer_id)
+
+    def _park(self, tx: Tx, row: Pass, customer: Customer, answer: Answer) -> None:
+        """Repeating is useless until a person has looked: listed, and tried again at the next sale."""
+        row.parked = answer.reason or "refused by the loyalty service"
+        row.dirty = 1
+        mirror_book.save(tx, row)
+        log.warning("pass parked", pass_id=customer.pass_id, reason=row.parked)
+        self._say(tx, customer, customer.points, "none", parked=row.parked)
+
+    def _back_off(self, tx: Tx, row: Pass, answer: Answer) -> None:
+        """This pass waits, and so do all others: one request at a time finds out when the service is back."""
+        row.attempts += 1
+        self._failures += 1
+        wait = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._failures - 1, 8))
+        wait *= random.uniform(0.8, 1.2)  # noqa: S311 - two hundred tills must not ask in step
+        if answer.outcome is Outcome.KEY_REFUSED:
+            wait = KEY_RETRY_S
+        elif answer.retry_after is not None:
+            wait = answer.retry_after
+        row.retry = tx.now + wait
+        if self._failures > 1 or answer.outcome in (Outcome.KEY_REFUSED, Outcome.LIMITED):
+            self._hold_until = row.retry
+        if self._failures == 1:
+            log.info("loyalty service trouble", outcome=answer.outcome, reason=answer.reason)
+
+    def _say(
+        self, tx: Tx, customer: Customer, points: int, said: Notification, parked: str | None = None
+    ) -> None:
+        fields = {"customer": customer_ids(customer), "balance": points, "notification": said}
+        tx.emit("pass", fields | ({"parked": parked} if parked else {}))
+
+
+class _JoinedError(Exception):
+    """The customer being worked on turned out to be another one, which has its own row."""
+
+
+def _row(tx: Tx, claimed: Pass) -> Pass:
+    """The row as it is now: sales may have come since it was claimed."""
+    row = mirror_book.get(tx, claimed.customer_id)
+    if row is None:
+        raise _JoinedError
+    return row

@@ -1,0 +1,1 @@
+"""The pipeline: taps, sales and customers, each change one ledger transaction."""

@@ -1,0 +1,77 @@
+"""NFC value -> pass for values the service cannot be asked by: a local index of `GET /passes`.
+
+passentry.md section 4: the NFC value may be custom text, and no filter by it is documented.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from tilltap.clock import Clock, rfc3339
+from tilltap.ledger import book
+from tilltap.ledger.engine import Store, Tx
+from tilltap.loyalty.provider import Answer, PassState, Provider
+from tilltap.passes import canonical
+
+log = structlog.get_logger()
+
+# New passes since the last listing, with this much to spare for clocks that disagree.
+OVERLAP = timedelta(days=1)
+# A pass made a moment ago is found at its first tap; a value nobody knows must not list the passes each time.
+AGAIN_S = 5.0
+# A custom value can also be given to an old pass, which no increment shows.
+WHOLE_AGAIN_S = 6 * 3600.0
+
+
+class Directory:
+    """One refresh at a time; whoever needs it waits for the one under way."""
+
+    def __init__(self, store: Store, provider: Provider, clock: Clock) -> None:
+        self._store = store
+        self._provider = provider
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._done: float | None = None  # steady time of the last complete listing in this run
+
+    async def refresh(self, *, whole: bool = False) -> bool:
+        """True if the service listed its passes to the end."""
+        started, wall = self._clock.steady(), self._clock.wall()
+        mark = None if whole else await self._store.run(lambda tx: book.meta(tx, "listed"))
+        async for page in self._provider.list_passes(created_after=mark):
+            if isinstance(page, Answer):
+                log.info("passes not listed", reason=page.reason)
+                return False
+            await self._store.run(lambda tx, page=page: _keep(tx, page))  # type: ignore[misc]
+        await self._store.run(lambda tx: book.put_meta(tx, "listed", rfc3339(wall - OVERLAP)))
+        self._done = started
+        return True
+
+    async def find(self, value: str, deadline: float) -> str | None:
+        """The pass id behind `value`, asking the service for new passes once if the index has none."""
+        found = await self._store.run(lambda tx: book.indexed(tx, value))
+        if found is not None:
+            return found
+        asked = self._clock.steady()
+        with anyio.move_on_after(deadline):
+            async with self._lock:
+                if self._done is None or self._done < asked - AGAIN_S:
+                    await self.refresh()
+        return await self._store.run(lambda tx: book.indexed(tx, value))
+
+    async def keep_fresh(self) -> None:
+        """The whole list at start and now and then; a service that does not answer is asked again later."""
+        pause = 1.0
+        while True:
+            async with self._lock:
+                done = await self.refresh(whole=True)
+            pause = WHOLE_AGAIN_S if done else min(pause * 2, 60.0)
+            await anyio.sleep(pause)
+
+
+def _keep(tx: Tx, page: list[PassState]) -> None:
+    for item in page:
+        if item.nfc:
+            book.put_index(tx, canonical(item.nfc), item.pass_id)
