@@ -19,8 +19,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tilltap.errors import CallError, ParamError
 from tilltap.events import Event, Hub
-from tilltap.model import Currency
-from tilltap.server.desk import Json, Peer, Who
+from tilltap.model import Currency, Peer, Who
+from tilltap.server.desk import Json
 from tilltap.server.listen import serve
 
 

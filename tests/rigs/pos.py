@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +38,12 @@ class Pos:
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
+
+    def send_until_closed(self, data: bytes) -> None:
+        """Again and again, never reading, until the daemon has had enough."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while True:
+                self.sock.sendall(data)
 
     def end_of_input(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)
