@@ -41,6 +41,7 @@ class Session:
         self._slots = anyio.Semaphore(IN_FLIGHT)
         self._last_of_sale: dict[str, anyio.Event] = {}
         self._cursor: int | None = None
+        self._missed = 0  # events up to this `seq` happened before the snapshot
         self._streaming = anyio.CancelScope()
         self._tasks: anyio.abc.TaskGroup
 
@@ -128,34 +129,35 @@ class Session:
         if isinstance(method, jsonrpc.Fault):
             self._reply(request, method.line())
             return
-        began, cursor = monotonic(), None
+        began, start = monotonic(), None
         try:
             args = methods.check(method, request.params, self._desk.currency)
             if method.run is None:
                 value, cursor = await stream.opening(self._desk, args.get("after"))
+                start = cursor, value["seq"]
             else:
                 value = await method.run(self._desk, args, self._peer)
             line = jsonrpc.result(request.id, value)
         except Exception as problem:  # a call must never take the daemon down; the table knows what to say
-            line, cursor = methods.refusal(request, problem), None
+            line, start = methods.refusal(request, problem), None
         else:
             if request.method == "hello":
                 self._peer = replace(self._peer, client=args["client"])
         if monotonic() - began > CALL_DEADLINE:
             log.warning("a call took too long", method=request.method, seconds=round(monotonic() - began, 3))
         self._reply(request, line)
-        if cursor is not None:
-            self._stream_from(cursor)
+        if start is not None:
+            self._stream_from(*start)
 
     def _reply(self, request: jsonrpc.Request, line: bytes) -> None:
         if not request.notification:
             self._outbox.put(line)
 
-    def _stream_from(self, cursor: int) -> None:
+    def _stream_from(self, cursor: int, missed: int) -> None:
         """Right behind the reply, in the same breath: a `watch` while watching starts the stream anew."""
         self._streaming.cancel()
         self._streaming = anyio.CancelScope()
-        self._cursor = cursor
+        self._cursor, self._missed = cursor, missed
         self._tasks.start_soon(self._stream, self._streaming)
 
     async def _stream(self, scope: anyio.CancelScope) -> None:
@@ -176,7 +178,7 @@ class Session:
             await self._outbox.room()
             if scope.cancel_called:  # a new `watch` was answered meanwhile
                 return
-            self._outbox.put(line)
+            self._outbox.put(line if seq > self._missed else stream.as_missed(line))
             self._cursor = seq
 
     async def _last_events(self) -> None:

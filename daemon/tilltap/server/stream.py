@@ -6,9 +6,13 @@ ledger a page at a time.
 
 from __future__ import annotations
 
+import json
+
 from tilltap.server.desk import Desk, Json
 
 PAGE = 200  # events read from the ledger at a time: about 100 kB, under 10 ms of the store thread
+
+_TAP = b'{"jsonrpc":"2.0","method":"tap",'  # how Event.line begins one
 
 
 class FellBehindError(Exception):
@@ -28,6 +32,15 @@ async def opening(desk: Desk, after: int | None) -> tuple[Json, int]:
     oldest = await desk.oldest_event()
     start = max(after, oldest - 1)
     return {**snapshot, "gap": start > after}, start
+
+
+def as_missed(line: bytes) -> bytes:
+    """An event from before the snapshot: a tap among them is `stale`, to be shown but not acted on."""
+    if not line.startswith(_TAP):
+        return line
+    event = json.loads(line)
+    event["params"]["stale"] = True
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 async def page(desk: Desk, cursor: int) -> list[tuple[int, bytes]]:

@@ -49,6 +49,19 @@ def test_missed_events_come_right_after_the_snapshot(served, pos):
     assert seqs(pos, 1) == [6]
 
 
+def test_a_missed_tap_is_stale_and_a_live_one_is_not(served, pos):
+    for _ in range(RING // 2):
+        served.publish("tap", reader="counter", reason="£", stale=False)
+        served.publish("sale", sale_id="1")
+    served.publish("tap", reader="counter", stale=False)  # the first ones are out of the hub's memory
+    pos.result("watch", after=0)
+    missed = [pos.read()["params"] for _ in range(RING + 1)]
+    assert [p.get("stale") for p in missed] == [True, None] * (RING // 2) + [True]
+    assert missed[0]["reason"] == "£"
+    served.publish("tap", reader="counter", stale=False)
+    assert pos.read()["params"]["stale"] is False
+
+
 @pytest.mark.parametrize(("published", "after", "gap"), [(0, 0, False), (5, 5, False), (5, 0, False)])
 def test_nothing_missing_is_no_gap(served, pos, published, after, gap):
     publish(served, published)
