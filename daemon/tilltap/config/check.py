@@ -30,7 +30,8 @@ def _key_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
     if not written.has(("loyalty",)) or written.is_wrong(path):
         return
     provider = written.get(("loyalty", "provider"), str(Loyalty.model_fields["provider"].default))
-    name = written.get(path, DEFAULT_KEY_FILES.get(provider) or "")
+    default = None if written.is_wrong(("loyalty", "provider")) else DEFAULT_KEY_FILES[provider]
+    name = written.get(path, default or "")
     try:
         if name:
             load_secret(name, base_dir)

@@ -6,9 +6,7 @@ import errno
 import os
 import re
 import stat
-from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
 
 from tilltap.config.types import resolve
 from tilltap.errors import StartError
@@ -52,14 +50,16 @@ def _read(path: Path, *, guarded: bool) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise SecretError(f"{name}: {_reason(error)}", _remedy(error, name)) from None
-    with closing(os.fdopen(fd, "rb")) as stream:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise SecretError(f"{name}: is not a file", "name a file that holds the key and nothing else")
         if not guarded and (refusal := exposure(status, os.geteuid())):
             what, remedy = refusal
             raise SecretError(f"{name}: {what}", f"{remedy} {name}")
-        return _line(stream, name)
+        return _line(os.read(fd, MOST_BYTES + 1), name)
+    finally:
+        os.close(fd)
 
 
 def exposure(status: os.stat_result, user: int) -> tuple[str, str] | None:
@@ -75,8 +75,7 @@ def exposure(status: os.stat_result, user: int) -> tuple[str, str] | None:
     return None
 
 
-def _line(stream: BinaryIO, name: str) -> str:
-    data = stream.read(MOST_BYTES + 1)
+def _line(data: bytes, name: str) -> str:
     if len(data) > MOST_BYTES:
         raise SecretError(f"{name}: is larger than {MOST_BYTES} bytes", "is it the right file?")
     secret = data.strip(b" \t\r\n")
