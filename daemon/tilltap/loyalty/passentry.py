@@ -24,8 +24,8 @@ _log = structlog.get_logger(__name__)
 
 _API = "/api/v1"
 
-# A read changes nothing: one more try when the connection broke under it (a kept one that the server had
-# just closed). A write is never repeated here; that is the mirror's to decide.
+# A read changes nothing: one more try when the connection broke under it. A write is never repeated here;
+# that is the mirror's to decide.
 _READ_TRIES = 2
 
 # The largest page the service gives (section 1).
@@ -268,7 +268,7 @@ class PassEntry:
 
     def _url(self, path: str) -> str:
         """A path below the API, or a link that the service gave and `Http.follow` let through."""
-        return path if path.startswith(self._http.base) else f"{self._http.base}{_API}{path}"
+        return f"{self._http.base}{_API}{path}" if path.startswith("/") else path
 
 
 _NO_SUCH_PASS = Answer(Outcome.GONE, reason="this value cannot be a pass")

@@ -97,7 +97,7 @@ async def test_what_cannot_be_granted_in_time_is_refused_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(NotGranted) as full:
         await budget.wait("GET /x", urgent=True, deadline=0.5)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.4
     assert full.value.held == 0
     await budget.wait("PATCH /x", urgent=False, deadline=0.5)  # another endpoint has its own budget
 
@@ -113,7 +113,7 @@ async def test_a_queue_behind_a_waiter_still_keeps_its_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(NotGranted):
             await budget.wait("GET /x", urgent=False, deadline=0.1)
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 0.6
 
 
 @pytest.mark.anyio

@@ -109,7 +109,7 @@ async def test_the_deadline_spans_the_whole_exchange(script: Script) -> None:
         began = time.monotonic()
         with pytest.raises(Unclear) as fault:
             await ask(service, deadline=0.4)
-        assert 0.35 < time.monotonic() - began < 1.0
+        assert 0.35 < time.monotonic() - began < 2.0
     assert not fault.value.broken
 
 
@@ -526,3 +526,11 @@ def test_any_bytes_end_in_a_reply_or_unclear(data: bytes) -> None:
                 assert isinstance(await ask(service, deadline=2), Reply)
 
     anyio.run(once)
+
+
+def test_one_client_after_another_each_on_its_own_loop() -> None:
+    """What commands do: a loop per run. The service lives in a thread meanwhile."""
+    with RawService.threaded([reply(200, b"one")], [Step.HANG]) as service:
+        assert anyio.run(ask, service).body == b"one"
+        with pytest.raises(Unclear):
+            anyio.run(lambda: ask(service, deadline=0.2))
