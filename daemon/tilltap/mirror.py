@@ -264,13 +264,13 @@ class Mirror:
         if texts and row.settle is not None:
             # A text waits until no earlier one can still be on its way.
             row.dirty, row.retry = 1, row.settle
+        if was_behind and not row.said and not texts:
+            self._say(tx, row, customer, max(0, customer.points), said)
         mirror_book.save(tx, row)
         if face is not None:
             assert customer.pass_id is not None
             return Plan(customer.pass_id, customer.points, None, None, (), face, said)
         mirror_book.release(tx, row.customer_id)
-        if was_behind and not row.dirty:
-            self._say(tx, customer, max(0, customer.points), said)
         return None
 
     def _face(self, tx: Tx, row: Pass, customer: Customer, state: PassState) -> str | None:
@@ -357,11 +357,11 @@ class Mirror:
         behind = max(0, customer.points) != plan.points or mirror_book.planned(tx, row.customer_id)
         row.dirty = int(bool(behind) or plan.face is not None)
         row.since = (row.since or tx.now) if row.dirty else None
+        said = answer.notification if plan.pushes else plan.notification
+        self._say(tx, row, customer, plan.points, said, final=not behind)
         mirror_book.save(tx, row)
         if plan.face is None:
             mirror_book.release(tx, row.customer_id)
-        said = answer.notification if plan.pushes else plan.notification
-        self._say(tx, customer, plan.points, said)
 
     def _not_applied(self, tx: Tx, row: Pass, customer: Customer, plan: Plan, answer: Answer) -> None:
         """Certainly not applied: nothing is in flight, and the text was not seen."""
@@ -403,9 +403,9 @@ class Mirror:
         """Repeating is useless until a person has looked: listed, and tried again at the next sale."""
         row.parked = answer.reason or "refused by the loyalty service"
         row.dirty = 1
-        mirror_book.save(tx, row)
         log.warning("pass parked", pass_id=customer.pass_id, reason=row.parked)
-        self._say(tx, customer, customer.points, "none", parked=row.parked)
+        self._say(tx, row, customer, customer.points, "none", parked=row.parked)
+        mirror_book.save(tx, row)
 
     def _back_off(self, tx: Tx, row: Pass, answer: Answer) -> None:
         """This pass waits, and so do all others: one request at a time finds out when the service is back."""
@@ -424,10 +424,20 @@ class Mirror:
             log.info("loyalty service trouble", outcome=answer.outcome, reason=answer.reason)
 
     def _say(
-        self, tx: Tx, customer: Customer, points: int, said: Notification, parked: str | None = None
+        self,
+        tx: Tx,
+        row: Pass,
+        customer: Customer,
+        points: int,
+        notification: Notification,
+        *,
+        parked: str | None = None,
+        final: bool = True,
     ) -> None:
-        fields = {"customer": customer_ids(customer), "balance": points, "notification": said}
+        """The `pass` event; `final` False if more sales came meanwhile, which will have one of their own."""
+        fields = {"customer": customer_ids(customer), "balance": points, "notification": notification}
         tx.emit("pass", fields | ({"parked": parked} if parked else {}))
+        row.said = int(final)
 
 
 class _JoinedError(Exception):

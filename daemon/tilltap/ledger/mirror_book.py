@@ -31,6 +31,7 @@ class Pass:
     confirmed: int | None
     face: str | None
     dirty: int
+    said: int
     since: float | None
     settle: float | None
     retry: float
@@ -71,6 +72,7 @@ _OWE = Sql(
         index_elements=["customer_id"],
         set_={
             "dirty": _ONE,
+            "said": _ZERO,
             "since": case((_m.dirty == _ONE, func.coalesce(_m.since, _p("now"))), else_=_p("now")),
             "retry": case((_m.parked.is_not(None), _ZERO), else_=_m.retry),
             "parked": _NULL,
@@ -123,7 +125,7 @@ _BEHIND = Sql(
 _RETRY = Sql(
     update(t.mirror)
     .where(_m.customer_id == _p("id"))
-    .values(parked=_NULL, dirty=_ONE, retry=_ZERO, attempts=_ZERO, since=func.coalesce(_m.since, _p("now")))
+    .values(parked=_NULL, dirty=_ONE, said=_ZERO, retry=_ZERO, attempts=_ZERO, since=func.coalesce(_m.since, _p("now")))
 )
 
 

@@ -160,7 +160,7 @@ reward_use = Table(
 )
 
 # One row per pass that is, or may be, behind. `look`: the tap that asked for a fresh look at the balance.
-# `confirmed`/`face`: what the service was last seen to hold. `settle`: when the last write must be read back.
+# `said`: the `pass` event for what it owes was sent. `confirmed`/`face`: what the service was last seen to hold. `settle`: when the last write must be read back.
 mirror = Table(
     "mirror",
     metadata,
@@ -168,6 +168,7 @@ mirror = Table(
     Column("confirmed", Integer),
     Column("face", Text),
     _int("dirty"),
+    _int("said"),
     Column("since", Float),
     Column("look", Text),
     Column("settle", Float),

@@ -50,7 +50,7 @@ class NewPass:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A text sent to a pass. `shown` False: only stored there. `request`: `seq` of the request that sent it."""
+    """A text sent to a pass. `shown` False: only stored there. `request`: `seq` of the one that sent it."""
 
     at: float
     text: str
@@ -218,7 +218,7 @@ class Service:
                 nfc=new.nfc or pass_id,
                 status=new.status,
                 balance=_points(new.balance),
-                created_at=self.clock(),
+                created_at=round(self.clock(), 3),  # as told in lists, so that `createdAfter` it is after it
                 fields=MappingProxyType(dict.fromkeys(self.fields, "")),
             )
             self._passes[pass_id] = state

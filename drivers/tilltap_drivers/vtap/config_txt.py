@@ -205,7 +205,7 @@ def _bare(
         end_len=end_len,
         tail=b"",
         header=re.compile(b""),
-        body=_compiled(_value(before or (core if tail else b"")) + closing),
+        body=_compiled(_value(before) + closing),
     )
 
 
@@ -214,9 +214,10 @@ def _printable(literal: bytes) -> bool:
     return all(byte >= 0x20 and byte != 0x7F for byte in literal)
 
 
-def _value(before: object) -> bytes:
-    # Everything up to the end, or as little as lets the rest of the postfix match.
-    return rb"(?P<value>.*?)" if before else rb"(?P<value>.*)"
+def _value(before: tuple[bytes | str, ...]) -> bytes:
+    # A literal behind the payload counts where it stands last. A token there has nothing to hold on to:
+    # then it gets as much as it can be.
+    return rb"(?P<value>.*?)" if before and isinstance(before[0], str) else rb"(?P<value>.*)"
 
 
 def _regex(parts: tuple[bytes | str, ...], *, open_end: bool, after_payload: bool = False) -> bytes:

@@ -1,4 +1,5 @@
 import pytest
+
 from tilltap_drivers.vtap.config_txt import frame_spec, parse_config, parse_template
 
 
