@@ -186,7 +186,7 @@ def test_take_line_gives_what_has_begun_once() -> None:
 # Pieces that matter to some framer, so that random bytes reach every corner.
 PIECES = [b"\x02", b"\x03", b"\n", b"\r", b"\r\n", b"\x1f", b"A11\x1f", b"<", b">", b">\n", b"<A11~08A1B2C3~", b"~",
           b"\x02A11\x1f\x1f", FRAME, SHOWN, b"TAP", b"OK"]  # fmt: skip
-TIMES = [1, 1, 1, 2, 3, 700, 2100]
+TIMES = [1, 1, 1, 1, 1, 1, 2, 3, 700, 2100]
 ANY_BYTES = st.lists(
     st.tuples(st.one_of(st.sampled_from(PIECES), st.binary(min_size=1, max_size=6)), st.sampled_from(TIMES)),
     max_size=10,
