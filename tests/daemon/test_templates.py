@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tilltap.templates import PLACEHOLDERS, TemplateError, parse, problems, render
+
+# How long an example takes says nothing on a machine that runs other tests beside it.
+UNHURRIED = hypothesis_settings(deadline=None)
 
 VALUES = {"earned": 2, "points": "points", "reward": "£5 off", "balance": 7, "store": "soho"}
 
@@ -79,6 +83,7 @@ def test_a_value_is_never_read_as_a_template():
     assert render("{reward}", {**VALUES, "reward": "{balance} {nonsense}"}) == "{balance} {nonsense}"
 
 
+@UNHURRIED
 @given(st.text(alphabet=st.one_of(st.sampled_from("{}!.:[]\n"), st.characters())))
 def test_any_text_parses_or_says_why_on_one_line(text):
     said = list(problems(text))
@@ -89,6 +94,7 @@ def test_any_text_parses_or_says_why_on_one_line(text):
         render(text, VALUES)
 
 
+@UNHURRIED
 @given(st.text())
 def test_escaped_text_renders_to_itself(text):
     assert render(text.replace("{", "{{").replace("}", "}}"), {}) == text

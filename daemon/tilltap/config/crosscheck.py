@@ -13,14 +13,13 @@ from tilltap import templates
 from tilltap.config.mistakes import Mistake, shown
 from tilltap.config.model import DEFAULT_DRIVER, MessageTexts
 from tilltap.config.positions import KeyPath
+from tilltap.rules.messages import TRAINING
 from tilltap_drivers.vtap.config_txt import frame_spec
 from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
 
 # A push has 5 to 350 characters (contract section 2; the service's limits, passentry.md A2).
 PUSH_CHARACTERS = (5, 350)
 PUSHES = ("earned", "reached", "redeemed")
-# Stands before every message of a training till (contract section 2).
-TRAINING = "TRAINING "
 # The longest numbers a message is expected to hold: a wedding's worth of points, a regular's balance.
 LONGEST_EARNED = "999999"
 LONGEST_BALANCE = "9999999"

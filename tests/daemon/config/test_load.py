@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tilltap.config.files import NoSuchFileError
 from tilltap.config.load import load, parse
 from tilltap.config.mistakes import ConfigError
+
+# How long an example takes says nothing on a machine that runs other tests beside it.
+UNHURRIED = hypothesis_settings(deadline=None)
 
 BASE = Path("/etc/tilltap")
 
@@ -326,6 +330,7 @@ def check_lines(text):
         assert line.isprintable()
 
 
+@UNHURRIED
 @given(st.text())
 @example("[[[[")
 @example("a = 1979-13-40")
@@ -334,6 +339,7 @@ def test_any_text(text):
     check_lines(text)
 
 
+@UNHURRIED
 @given(
     st.recursive(
         LEAVES,

@@ -7,9 +7,13 @@ import tomllib
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tilltap.config.positions import scan
+
+# How long an example takes says nothing on a machine that runs other tests beside it.
+UNHURRIED = hypothesis_settings(deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,7 @@ def basic(text):
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+@UNHURRIED
 @given(TABLES, st.data())
 def test_made_toml(table, data):
     writer = Writer(data.draw)
@@ -234,6 +239,7 @@ def test_made_toml(table, data):
     assert scan(text).lines == writer.lines
 
 
+@UNHURRIED
 @given(st.text(st.one_of(st.sampled_from("[]{}=,.'\"\\\n#ab \t\r"), st.characters())))
 def test_any_text_ends(text):
     scan(text)
