@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tilltap import __version__
 from tilltap.clock import Anchor, SystemClock
-from tilltap.config.load import load
 from tilltap.config.diff import diff
+from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
 from tilltap.errors import StartError
@@ -34,7 +34,7 @@ from tilltap.till.shapes import Shop
 
 log = structlog.get_logger("tilltap")
 
-# The steady clock's anchor is kept this often; only what a kill within it loses is guessed from the boot clock.
+# The steady clock's anchor is kept this often: it only needs to be there once per boot of the machine.
 ANCHOR_EVERY_S = 30.0
 # Open sales, taps and events are tidied in units of a day; ten minutes late does not matter.
 TIDY_EVERY_S = 600.0

@@ -1,8 +1,8 @@
 """The daemon's two times: what people read on the wall, and the seconds that windows are measured in.
 
 Windows in seconds (reservations, waiting taps, push budget, settle) must not follow the wall clock (contract
-section 3), and must survive a restart of the daemon. So they run on `CLOCK_BOOTTIME`, counted on from where the
-ledger last saw it; only a reboot falls back to the wall clock, and never backwards.
+section 3), and must survive a restart of the daemon. So they run on `CLOCK_BOOTTIME`, counted on from where
+the ledger last saw it; only a reboot falls back to the wall clock, and never backwards.
 """
 
 from __future__ import annotations

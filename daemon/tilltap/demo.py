@@ -30,7 +30,7 @@ Json = dict[str, Any]
 START_S = 15.0
 # From the close of a sale to the new balance on the phone; two requests to this very machine.
 PHONE_S = 15.0
-# The reader takes a phone for gone after 2 s (contract 3.3), so a second tap of the same phone waits this long.
+# The same phone within 2 s is the same tap (contract 3.3): a second one waits this long.
 PHONE_AWAY_S = 2.2
 
 PROGRAM = """

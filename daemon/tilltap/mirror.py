@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
+from tilltap import crash
 from tilltap.clock import Clock
 from tilltap.errors import CallError
 from tilltap.ledger import book, mirror_book
@@ -90,13 +91,15 @@ class Mirror:
                 self._wake = anyio.Event()
                 await self._pause()
                 await free.acquire()
-                owner = self._till.shop.till
-                claimed = await self._store.run(lambda tx: mirror_book.claim(tx, owner, LEASE_S))
+                claimed = await self._store.run(self._claim)
                 if claimed is None:
                     free.release()
                     await self._sleep()
                 else:
                     group.start_soon(self._work, claimed, free)
+
+    def _claim(self, tx: Tx) -> Pass | None:
+        return mirror_book.claim(tx, self._till.shop.till, LEASE_S)
 
     def stop(self) -> None:
         self._stopping = True
@@ -142,6 +145,7 @@ class Mirror:
             await self._store.run(lambda tx: self._unread(tx, claimed, customer, answer))
             return
         self._failures = 0
+        crash.point("P7")
         state = answer.state
         if not customer.known:
             await self._store.run(lambda tx: self._met(tx, claimed, key, state))
@@ -155,10 +159,13 @@ class Mirror:
             if self._clock.steady() > began + LEASE_S - 2 * REQUEST_S - MARGIN_S:
                 answer = Answer(Outcome.NOT_SENT, reason="too late in the lease")
             else:
+                crash.point("P3")
                 answer = await self._provider.write_points(
                     plan.pass_id, plan.points, plan.message, deadline=REQUEST_S
                 )
+                crash.point("P5")
             done = await self._store.run(lambda tx: self._record(tx, claimed, plan, answer))
+            crash.point("P6")
             if not done:
                 return
         if plan.face is not None:
@@ -231,7 +238,7 @@ class Mirror:
             last = sends[-1].points if sends else (row.confirmed or 0)
             customer = customers.adopt(tx, self._till.shop, customer, observed - last, tap_id)
             row.foreign_seen += 1
-            row.dirty, row.since = 1, row.since or tx.now
+            row.dirty, row.said, row.since = 1, 0, row.since or tx.now
             log.warning(
                 "balance changed by others",
                 pass_id=customer.pass_id,

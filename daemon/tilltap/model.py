@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 # ISO 4217 currencies whose minor unit is not 1/100. Everything else has two decimals.
-_DECIMALS = dict.fromkeys(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
-) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
+_NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_DECIMALS = {code: n for n, codes in ((0, _NONE), (3, _THREE)) for code in codes.split()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Unreadable:
 
 
 def canonical(value: str) -> str:
-    """Pass ids in lower case; ext ids and custom values exactly as they are (passentry.md section 8, rule 7)."""
+    """Pass ids in lower case; ext ids and custom values as they are (passentry.md section 8, rule 7)."""
     return value.lower() if _ID.fullmatch(value) else value
 
 

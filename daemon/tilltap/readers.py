@@ -91,7 +91,7 @@ class Reader:
             await self._say(fault.state, fault.remedy)
         except* (OSError, ValueError) as group:
             # A device may do anything; that is its own trouble, not the till's.
-            log.error("reader failed", reader=self.name, error=type(_first(group)).__name__)
+            log.exception("reader failed", reader=self.name, error=type(_first(group)).__name__)
             await self._say("unplugged", "unplug the reader and plug it in again; if it stays, tell support")
         return came_up
 

@@ -65,14 +65,17 @@ def _lines(program: Program, account: Account, total: int, reward: Reward | None
     money = program.currency.text
     points = redeem.taken(reward, account) if reward else 0
     done = settle(program, Order(total, total, None, reward, points), account)
+    code, earned = program.currency.code, done.earned.points
     lines = [
-        f"Total {money(total)}, discount {money(done.discount)}, due {money(done.due)} {program.currency.code}.",
-        f"Balance {account.points} - {done.taken} spent + {done.earned.points} earned = {done.balance_after}.",
+        f"Total {money(total)}, discount {money(done.discount)}, due {money(done.due)} {code}.",
+        f"Balance {account.points} - {done.taken} spent + {earned} earned = {done.balance_after}.",
         f"Why: {done.why}",
     ]
-    for other in program.rewards:
-        if reward is None and redeem.offered(other, account, total):
-            lines.append(f"Offered: {messages.prompt(program, other.id)} (--redeem {other.id})")
+    lines += [
+        f"Offered: {messages.prompt(program, other.id)} (--redeem {other.id})"
+        for other in program.rewards
+        if reward is None and redeem.offered(other, account, total)
+    ]
     lines.append(f"Phone: {done.message}" if done.message else "Phone: no message.")
     if done.receipt:
         lines.append(f"Receipt: {done.receipt}")

@@ -1,7 +1,7 @@
 """The store: one thread that owns the ledger's connection, and the transactions it runs.
 
-Statements are written in SQLAlchemy Core and compiled once per dialect; running one costs a driver call, not a
-compilation (a sale is about ten of them, and the queue is at the door).
+Statements are written in SQLAlchemy Core and compiled once per dialect; running one costs a driver call, not
+a compilation (a sale is about ten of them, and the queue is at the door).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, Executable, create_engine, event, tex
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
+from tilltap import crash
 from tilltap.errors import CallError, StartError
 from tilltap.events import Event, Hub
 from tilltap.ledger import tables
@@ -177,6 +178,8 @@ class Store:
                         method=item.method,
                         params=json.dumps(item.params, ensure_ascii=False, separators=(",", ":")),
                     )
+                if tx.events:
+                    crash.point("P0")
         except IntegrityError:
             raise  # a broken rule of ours, not a broken disk
         except DBAPIError as error:
@@ -185,6 +188,7 @@ class Store:
                 "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
             ) from error
         if tx.events:
+            crash.point("P1")
             self.last_seq = tx.events[-1].seq
         return value, tx.events
 

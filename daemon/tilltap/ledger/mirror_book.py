@@ -125,7 +125,14 @@ _BEHIND = Sql(
 _RETRY = Sql(
     update(t.mirror)
     .where(_m.customer_id == _p("id"))
-    .values(parked=_NULL, dirty=_ONE, said=_ZERO, retry=_ZERO, attempts=_ZERO, since=func.coalesce(_m.since, _p("now")))
+    .values(
+        parked=_NULL,
+        dirty=_ONE,
+        said=_ZERO,
+        retry=_ZERO,
+        attempts=_ZERO,
+        since=func.coalesce(_m.since, _p("now")),
+    )
 )
 
 
@@ -140,7 +147,7 @@ def met(tx: Tx, customer_id: int, points: int) -> None:
 
 
 def look(tx: Tx, customer_id: int, tap_id: str) -> None:
-    """Read the pass soon: a tap wants to know whether others changed it. "" when no tap is to be corrected."""
+    """Read the pass soon: have others changed it? `tap_id` is the tap to correct then, "" for none."""
     tx.run(_LOOK, id=customer_id, tap=tap_id)
 
 
@@ -345,7 +352,8 @@ _MAYBE = Sql(update(t.push).where(_q.state == literal_column("'sending'")).value
 
 def recover(tx: Tx, owner: str, settle_s: float) -> None:
     """After a stop or a kill: our leases are void, what was on its way is unknown, and the settle clocks
-    start anew, since nobody watched them (exactly-once.md, Clocks)."""
+    start anew, since nobody watched them (exactly-once.md, Clocks).
+    """
     tx.run(_FREE, owner=owner)
     tx.run(_RESTART_SETTLE, due=tx.now + settle_s)
     tx.run(_UNKNOWN_SENDS)

@@ -29,8 +29,8 @@ program = Table(
     Column("at", Text, nullable=False),
 )
 
-# A customer is a pass. `pass_id` null: the service has not answered yet for `value`. `same_as`: turned out to be
-# another customer (two values of one pass met while the service was away); its entries count there.
+# A customer is a pass. `pass_id` null: the service has not answered yet for `value`. `same_as`: turned out to
+# be another customer (two values of one pass met while the service was away); its entries count there.
 # `points` is the sum of the entries, kept beside them in the same transaction.
 customer = Table(
     "customer",
@@ -78,7 +78,7 @@ entry = Table(
 )
 
 # `turn` orders sales by last open or update (the current sale is the highest open one); `touched` is the last
-# call about it. `taken` are the points its accepted `reward` holds, or took at close; `lapsed`: the ten minutes
+# call about it. `taken` are the points its accepted `reward` holds, or took at close; `lapsed`: ten minutes
 # passed and others may use them. `carried` is the customer's running spend before it earned.
 sale = Table(
     "sale",
@@ -160,7 +160,8 @@ reward_use = Table(
 )
 
 # One row per pass that is, or may be, behind. `look`: the tap that asked for a fresh look at the balance.
-# `said`: the `pass` event for what it owes was sent. `confirmed`/`face`: what the service was last seen to hold. `settle`: when the last write must be read back.
+# `said`: the `pass` event for what it owes was sent. `confirmed`/`face`: what the service was last seen to
+# hold. `settle`: when the last write must be read back.
 mirror = Table(
     "mirror",
     metadata,
@@ -193,7 +194,7 @@ mirror_send = Table(
     Column("outcome", Text, nullable=False),
 )
 
-# Texts owed to phones, one per sale at most. state: planned, sending, sent, maybe, merged, suppressed, dropped.
+# Texts owed to phones, one per sale at most. state: planned sending sent maybe merged suppressed dropped.
 push = Table(
     "push",
     metadata,

@@ -32,9 +32,8 @@ def sentence(
         cost = f"{points(program, spent)} spent" if spent else "no points spent"
         parts.append(f"{given.title} given ({money(order.total - _due(order))} off, {cost})")
     elif order.reward:
-        parts.append(
-            f"{order.reward.title} not given because {money(paid)} was charged instead of {money(_due(order))}"
-        )
+        charged = f"{money(paid)} was charged instead of {money(_due(order))}"
+        parts.append(f"{order.reward.title} not given because {charged}")
     if account is None:
         return "; ".join([*parts, "no customer, so nothing is earned"]) + "."
     parts.append(_earning(program, order, paid, base, earned, account.carried))

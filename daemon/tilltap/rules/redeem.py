@@ -12,7 +12,7 @@ from tilltap.model import Program, Reward
 class Account:
     """A customer as the rules see them.
 
-    `held`: points reserved by other sales. `uses`: how often each `keep` reward was used, open sales of others
+    `held`: points reserved by other sales. `uses`: how often each `keep` reward was used, other open sales
     included.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -12,7 +12,6 @@ from tilltap.clock import Clock, rfc3339
 from tilltap.errors import CallError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
-from tilltap.ledger.book import Customer
 from tilltap.ledger.engine import Store, Tx
 from tilltap.loyalty.health import Watched
 from tilltap.loyalty.provider import Outcome, PassState
@@ -341,8 +340,9 @@ class Till:
 
     async def customer_adjust(self, value: str, points: int, reason: str, request_id: str, by: Peer) -> Json:
         customer_id = await self._find(value)
+        why = f"{reason} (by user {by.uid})"
         return await self._run(
-            lambda tx: customers.adjust(tx, self.shop, customer_id, points, reason, request_id), kick=True
+            lambda tx: customers.adjust(tx, self.shop, customer_id, points, why, request_id), kick=True
         )
 
     async def mirror_list(self) -> list[Json]:

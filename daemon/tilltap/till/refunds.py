@@ -53,7 +53,8 @@ def refund(tx: Tx, shop: Shop, sale_id: str, refund_id: str, till: str | None, a
 def _take_back(tx: Tx, sale: Sale, before: int, left: int) -> None:
     """`before` and `left`: money kept of the sale before and after this refund.
 
-    What the sale earned becomes what its own rules give for `left`; nothing left gives the reward back."""
+    What the sale earned becomes what its own rules give for `left`; nothing left gives the reward back.
+    """
     assert sale.customer_id is not None
     program = book.program(tx, sale.program)
     customer = book.customer(tx, sale.customer_id)

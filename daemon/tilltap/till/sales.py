@@ -221,7 +221,7 @@ def _set_total(sale: Sale, total: int, eligible: int | None) -> None:
 
 
 def _touch(tx: Tx, sale: Sale) -> None:
-    """A call about the sale prolongs its reservation, or takes it up again if nobody used the points since."""
+    """A call about the sale prolongs its reservation, or renews it if nobody used the points since."""
     if sale.reward and sale.touched <= tx.now - book.RESERVATION_S and sale.customer_id:
         reward = book.program(tx, sale.program).reward(sale.reward)
         facts = account(tx, book.customer(tx, sale.customer_id), sale)
@@ -360,7 +360,7 @@ def _enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, 
 
 
 def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
-    """Earns as if attached before the close, without a reward; a repeat answers, anything else is too late."""
+    """Earns as if attached before the close, without a reward; a repeat answers, all else is too late."""
     if sale.state == "cancelled" or (sale.customer_id is not None and sale.customer_id != who.customer_id):
         raise _not_open(sale)
     if who.customer_id == sale.customer_id:
