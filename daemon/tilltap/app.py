@@ -11,8 +11,6 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import structlog
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from tilltap import __version__
 from tilltap.clock import Anchor, SystemClock
@@ -51,15 +49,10 @@ def run(config: Path) -> None:
 
 def open_store(settings: Settings) -> tuple[Store, SystemClock]:
     """The ledger, ready for use: created if new, refused if it belongs to another programme."""
-    engine, lock = sqlite_engine(settings.ledger.path)
     where = f"ledger {settings.ledger.path}"
-    try:
-        create(engine)
-        anchor = _anchor(engine)
-    except DBAPIError as error:
-        lock.release()
-        raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
-    clock = SystemClock(anchor)
+    engine, lock = sqlite_engine(settings.ledger.path)
+    anchor = create(engine, lock, where)
+    clock = SystemClock(Anchor(**json.loads(anchor)) if anchor else None)
     store = Store(engine, settings.till, clock, lock)
     try:
         store.run_now(lambda tx: _recognise(tx, settings, where))
@@ -67,12 +60,6 @@ def open_store(settings: Settings) -> tuple[Store, SystemClock]:
         store.close()
         raise
     return store, clock
-
-
-def _anchor(engine: Engine) -> Anchor | None:
-    with engine.connect() as connection:
-        found = connection.execute(text("SELECT value FROM meta WHERE key = 'anchor'")).scalar()
-    return Anchor(**json.loads(found)) if found else None
 
 
 def _recognise(tx: Tx, settings: Settings, where: str) -> None:

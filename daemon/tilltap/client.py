@@ -37,11 +37,11 @@ class TillError(Exception):
     """Anything that kept a call from its result; the text is one sentence."""
 
 
-class Unreachable(TillError):  # noqa: N818 -- reads as what it is at the place that catches it
+class Unreachable(TillError):
     """Nobody answers at the socket. Sell without; keep a `sale.close` and repeat it."""
 
 
-class Refused(TillError):  # noqa: N818
+class Refused(TillError):
     """The till understood and said no. `code`: see docs/pos-protocol.md; `retry`: the same call may work."""
 
     def __init__(self, message: str, code: str, *, retry: bool) -> None:
@@ -50,7 +50,7 @@ class Refused(TillError):  # noqa: N818
         self.retry = retry
 
 
-class BadCall(TillError):  # noqa: N818
+class BadCall(TillError):
     """The call itself is wrong: JSON-RPC `code`, and the parameter in `field` where one is at fault."""
 
     def __init__(self, message: str, code: int, field: str | None) -> None:

@@ -13,8 +13,8 @@ _left = int(_count or 1)
 
 
 def point(name: str) -> None:
-    """P0 before a ledger commit, P1 after it; P3 intent committed, P5 reply read, P6 outcome recorded,
-    P7 read but not judged. Only transactions with events (something a POS was or will be told) pass P0 and P1.
+    """P0 before a ledger commit, P1 after it; P3 intent committed, P5 reply read, P6 outcome recorded, P7 a
+    balance read but not judged. Only transactions with events, of which a POS is told, pass P0 and P1.
     """
     global _left
     if name != _name:

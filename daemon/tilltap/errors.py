@@ -52,7 +52,7 @@ class ParamError(Exception):
 
 
 class StartError(Exception):
-    """The daemon or a command cannot start. One line: what, where, remedy. Exit code 3 unless said otherwise."""
+    """The daemon or a command cannot start. One line: what, where, remedy. Exit code 3 by default."""
 
     exit_code = 3
 

@@ -63,7 +63,7 @@ DriverEvent = PassRead | ReadFailure | Health
 
 class Driver(Protocol):
     def reads(self) -> AsyncIterator[DriverEvent]:
-        """One supervised run: opens the device, yields `Health("up")` and then reads; ends by `ReaderFault`."""
+        """One supervised run: opens the device, yields `Health("up")`, then reads; ends by `ReaderFault`."""
         ...
 
     def present(self) -> bool:

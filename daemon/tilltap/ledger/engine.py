@@ -268,12 +268,21 @@ def sqlite_engine(path: Path) -> tuple[Engine, LedgerLock]:
     return engine, lock
 
 
-def create(engine: Engine) -> None:
-    """Tables and guards; a schema newer than ours is refused (contract section 1, exit 3)."""
-    with engine.begin() as connection:
-        tables.metadata.create_all(connection)
-        for trigger in _APPEND_ONLY:
-            connection.execute(text(trigger))
+def create(engine: Engine, lock: LedgerLock, where: str) -> str | None:
+    """Tables and guards, where they are missing. Returns what was kept of the clock (see clock.py)."""
+    try:
+        with engine.begin() as connection:
+            tables.metadata.create_all(connection)
+            for trigger in _APPEND_ONLY:
+                connection.execute(text(trigger))
+            kept: str | None = connection.execute(
+                text("SELECT value FROM meta WHERE key = 'anchor'")
+            ).scalar()
+            return kept
+    except DBAPIError as error:
+        engine.dispose()
+        lock.release()
+        raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
 
 
 _ADD_EVENT = Sql(tables.event.insert())

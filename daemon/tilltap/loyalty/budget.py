@@ -66,7 +66,7 @@ class Window:
         return max(0.0, self._held_until - now)
 
 
-class NotGranted(Exception):  # noqa: N818 - an outcome
+class NotGranted(Exception):
     """No room before the deadline. `held`: seconds the service still holds us off, 0.0 if it does not."""
 
     def __init__(self, held: float) -> None:

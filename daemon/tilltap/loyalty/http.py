@@ -41,11 +41,11 @@ _CONNECTIONS = 32
 _IDLE_CONNECTIONS = 0
 
 
-class NotSent(Exception):  # noqa: N818 - it is an outcome, and named like one
+class NotSent(Exception):
     """No byte of the request reached the service. The text is a short reason free of URLs and names."""
 
 
-class Unclear(Exception):  # noqa: N818
+class Unclear(Exception):
     """The request went out and no whole answer came back.
 
     `broken`: the connection ended or spoke nonsense, so that asking once more may help; otherwise time or

@@ -42,7 +42,7 @@ _UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LOOKS_LIKE_ID = re.compile(r"(?=[\w-]*[0-9])(?=[\w-]*[^\W0-9])[\w-]+|[0-9]{5,}|\w{25,}|[@=#\"`“„«]")
 
 
-class Unreadable(Exception):  # noqa: N818 - always turned into an outcome
+class Unreadable(Exception):
     """An answer that is not what the endpoint promises. The text is a short reason free of ids."""
 
 

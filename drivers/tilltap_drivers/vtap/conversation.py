@@ -114,13 +114,13 @@ class Conversation:
     def due(self, now: float) -> tuple[list[bytes], list[DriverEvent]]:
         """Commands to send now, and what silence itself has told; `ReaderFault` if this is no VTAP."""
         out: list[DriverEvent] = []
-        if self._pending and now >= self._pending.over:
+        if self._pending and _reached(self._pending.over, now):
             out.extend(self._answered(now))
         if not self._talks or self._pending:
             return [], out
         if not self._boot_tries or (self._foreign and self._boot_tries < BOOT_TRIES):
             return self._ask(commands.BOOT, now), out
-        if now - self._heard < CHECK_AFTER and not self._missed:
+        if not _reached(self._heard + CHECK_AFTER, now) and not self._missed:
             return [], out
         if self._identity:
             return self._ask(self._check, now), out
@@ -207,3 +207,8 @@ class Conversation:
             self._hint = OLD_FIRMWARE
             return [self._up()]
         return []
+
+
+def _reached(at: float, now: float) -> bool:
+    # A millisecond early is on time: sums of floats must not make a wait of nothing that never ends.
+    return now >= at - 0.001
