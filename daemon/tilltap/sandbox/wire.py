@@ -144,10 +144,9 @@ def _part(body: bytes | memoryview, *, more: bool) -> dict[str, Any]:
 
 
 async def _hang_up(transport: asyncio.Transport, receive: Receive, *, reset: bool) -> None:
-    if reset:  # linger 0: the kernel answers with RST instead of FIN
-        connection: socket.socket | None = transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if reset and not transport.is_closing():  # linger 0: the kernel says RST instead of FIN
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _gone(receive)  # only then does uvicorn know that there is nobody left to answer
 
