@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -378,17 +378,21 @@ _HELD = Sql(
 )
 
 
+def _values(item: Sale | Tap) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__slots__}
+
+
 def sale(tx: Tx, till: str, sale_id: str) -> Sale | None:
     row = tx.one(_SALE, till=till, sale_id=sale_id)
     return Sale(*row) if row is not None else None
 
 
 def add_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_ADD_SALE, **asdict(item))
+    tx.run(_ADD_SALE, **_values(item))
 
 
 def save_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_SAVE_SALE, **asdict(item))
+    tx.run(_SAVE_SALE, **_values(item))
 
 
 def current_sale(tx: Tx, till: str) -> Sale | None:
@@ -508,7 +512,7 @@ _OFFLINE_TAPS = Sql(
 
 
 def add_tap(tx: Tx, till: str, item: Tap) -> None:
-    tx.run(_ADD_TAP, till=till, **asdict(item))
+    tx.run(_ADD_TAP, till=till, **_values(item))
 
 
 def tap(tx: Tx, till: str, tap_id: str) -> Tap | None:

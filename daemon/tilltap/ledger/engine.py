@@ -13,12 +13,14 @@ import os
 import queue
 import stat
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Dialect, Engine, Executable, create_engine, event, text
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from tilltap import crash
@@ -40,49 +42,66 @@ _APPEND_ONLY = [
 
 
 class Sql:
-    """One statement with named parameters, compiled at first use."""
+    """One statement with named parameters, compiled for the dialect at first use, run by the driver itself.
 
-    __slots__ = ("_constants", "_names", "_statement", "_text")
+    Going through the toolkit's result objects would cost a sale as much as its flush to disk.
+    """
+
+    __slots__ = ("_constants", "_names", "_row", "_statement", "_text")
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
         self._text = ""
         self._names: list[str] = []
         self._constants: dict[str, Any] = {}
+        self._row: Any = None
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+    def _compile(self, dialect: Dialect) -> None:
+        compiled: Any = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        self._names = list(compiled.positiontup or ())
+        self._constants = dict(compiled.params)  # values written into the statement itself
+        columns = getattr(self._statement, "exported_columns", None) or ()
+        row: Any = namedtuple("Row", [c.key for c in columns], rename=True)  # noqa: PYI024 - columns vary
+        self._row = row._make
+        self._text = str(compiled)
+
+    def run(self, cursor: DBAPICursor, dialect: Dialect, values: Mapping[str, Any]) -> Any:
+        """Executes; returns what makes a row of what the cursor fetches."""
         if not self._text:
-            compiled = self._statement.compile(dialect=connection.dialect)  # type: ignore[attr-defined]
-            self._text, self._names = str(compiled), list(compiled.positiontup or ())
-            self._constants = dict(compiled.params)  # values written into the statement itself
+            self._compile(dialect)
         constants = self._constants
-        row = tuple(values[n] if n in values else constants[n] for n in self._names)
-        return connection.exec_driver_sql(self._text, row)
+        cursor.execute(self._text, tuple(values[n] if n in values else constants[n] for n in self._names))
+        return self._row
 
 
 class Tx:
     """One transaction: statements, the two times it happens at, and the events it makes true."""
 
     def __init__(self, connection: Connection, store: Store, steady: float, at: str) -> None:
-        self._connection = connection
+        self._cursor: DBAPICursor = connection.connection.cursor()
+        self._dialect = connection.dialect
         self._store = store
         self.now = steady
         self.at = at
         self.events: list[Event] = []
 
-    def run(self, sql: Sql, /, **values: Any) -> Any:
-        return sql.run(self._connection, values)
+    def run(self, sql: Sql, /, **values: Any) -> None:
+        sql.run(self._cursor, self._dialect, values)
 
     def one(self, sql: Sql, /, **values: Any) -> Any:
         """The first row, a named tuple, or None."""
-        return sql.run(self._connection, values).first()
+        make = sql.run(self._cursor, self._dialect, values)
+        row = self._cursor.fetchone()
+        return None if row is None else make(row)
 
     def all(self, sql: Sql, /, **values: Any) -> list[Any]:
-        rows: list[Any] = sql.run(self._connection, values).all()
-        return rows
+        make = sql.run(self._cursor, self._dialect, values)
+        return [make(row) for row in self._cursor.fetchall()]
 
     def scalar(self, sql: Sql, /, **values: Any) -> Any:
-        return sql.run(self._connection, values).scalar()
+        """The first column of the first row, or None."""
+        row = self.one(sql, **values)
+        return None if row is None else row[0]
 
     def emit(self, method: str, fields: dict[str, Any]) -> None:
         """An event of this transaction; published only if it commits."""
@@ -106,6 +125,7 @@ class Store:
         self.failed: BaseException | None = None
         self.on_failure: Callable[[], object] = lambda: None
         self._engine = engine
+        self._dbapi = engine.dialect.loaded_dbapi
         self._lock = lock
         self._queue: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -180,9 +200,9 @@ class Store:
                     )
                 if tx.events:
                     crash.point("P0")
-        except IntegrityError:
+        except self._dbapi.IntegrityError:
             raise  # a broken rule of ours, not a broken disk
-        except DBAPIError as error:
+        except (self._dbapi.DatabaseError, DBAPIError) as error:
             self._judge(error)
             raise CallError(
                 "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
@@ -192,9 +212,9 @@ class Store:
             self.last_seq = tx.events[-1].seq
         return value, tx.events
 
-    def _judge(self, error: DBAPIError) -> None:
+    def _judge(self, error: Exception) -> None:
         """A lock passes; anything else of the file or the disk ends the process (architecture section 5)."""
-        if "locked" not in str(error.orig):
+        if "locked" not in str(error):
             self.failed = error
             self.on_failure()
 
