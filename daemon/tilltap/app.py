@@ -84,23 +84,24 @@ def _recognise(tx: Tx, settings: Settings, where: str) -> None:
             )
 
 
+def _key(settings: Settings) -> str | None:
+    name = settings.loyalty.api_key_file
+    return load_secret(name, settings.base_dir) if name else None
+
+
 class _Daemon:
     def __init__(self, settings: Settings, config: Path) -> None:
         self.settings = settings
         self.config = config
         self.store, self.clock = open_store(settings)
         try:
-            key_file = settings.loyalty.api_key_file
-            key = load_secret(key_file, settings.base_dir) if key_file else None
-            self.provider = Watched(
-                make_provider(
-                    provider=settings.loyalty.provider,
-                    url=settings.loyalty.url,
-                    key=key,
-                    ca_file=settings.loyalty.ca_file,
-                ),
-                self.clock.wall,
+            service = make_provider(
+                provider=settings.loyalty.provider,
+                url=settings.loyalty.url,
+                key=_key(settings),
+                ca_file=settings.loyalty.ca_file,
             )
+            self.provider = Watched(service, self.clock.wall)
             version = self.store.run_now(self._begin)
         except BaseException:
             self.store.close()
@@ -174,6 +175,8 @@ class _Daemon:
         tidied = float("-inf")
         while True:
             await self._keep_anchor()
+            if self.provider.state == "refused":
+                self._renew_key()
             if self.clock.steady() - tidied >= TIDY_EVERY_S:
                 tidied = self.clock.steady()
                 await self.till.tidy()
@@ -183,6 +186,14 @@ class _Daemon:
         anchor = self.clock.anchor()
         body = json.dumps({"boot_id": anchor.boot_id, "boottime": anchor.boottime, "steady": anchor.steady})
         await self.store.run(lambda tx: book.put_meta(tx, "anchor", body))
+
+    def _renew_key(self) -> None:
+        """A key exchanged in its file is taken up at a reload, or by itself once the old one is refused."""
+        try:
+            self.provider.set_key(_key(self.settings))
+        except (StartError, ValueError) as error:
+            log.warning("API key not renewed", reason=str(error))
+        self.mirror.kick()
 
     async def _reload(self) -> None:
         """Rules and readers; a file with a mistake, or with a change elsewhere, is refused whole."""
@@ -198,6 +209,7 @@ class _Daemon:
         if change.program:
             await self.till.set_program(new.program, list(change.program))
         await self._readers.apply(new.readers)
+        self._renew_key()
         self.settings = replace(new)
         log.info("reloaded", changed=[*change.program, *change.readers])
 

@@ -127,7 +127,7 @@ def stage(program: str, fault: str | None) -> Iterator[Stage]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         sandbox = stack.enter_context(SandboxServer())
         if fault:
-            sandbox.faults.arm(MENU[fault], endpoint="PATCH /loyalty/{id}", until_off=True)
+            sandbox.faults.arm(MENU[fault], until_off=True)
         config = folder / "tilltap.toml"
         config.write_text(program + CONFIG.format(url=sandbox.url, folder=folder))
         key = folder / "demo.key"

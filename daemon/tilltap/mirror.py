@@ -138,9 +138,11 @@ class Mirror:
         key = customer.pass_id or customer.value or ""
         answer = await self._provider.read(key, deadline=REQUEST_S, urgent=claimed.look is not None)
         if answer.outcome is Outcome.GONE and not customer.known:
-            pass_id = await self._till.directory.find(key, REQUEST_S)
+            pass_id, sure = await self._till.directory.find(key, REQUEST_S)
             if pass_id is not None:
                 answer = await self._provider.read(pass_id, deadline=REQUEST_S)
+            elif not sure:
+                answer = Answer(Outcome.UNKNOWN, reason="the service's passes are still being listed")
         if answer.outcome is not Outcome.DONE or answer.state is None:
             await self._store.run(lambda tx: self._unread(tx, claimed, customer, answer))
             return

@@ -11,6 +11,7 @@ import anyio.abc
 import structlog
 
 from tilltap.clock import Clock
+from tilltap.errors import CallError
 from tilltap.passes import Unreadable, parse
 from tilltap.till.desk import Till
 from tilltap_drivers.contract import Driver, Health, PassRead, ReaderFault, ReadFailure
@@ -89,8 +90,8 @@ class Reader:
             if failures == 0 or came_up or failures % REMIND_EVERY == 0:
                 log.warning("reader lost", reader=self.name, state=fault.state, remedy=fault.remedy)
             await self._say(fault.state, fault.remedy)
-        except* (OSError, ValueError) as group:
-            # A device may do anything; that is its own trouble, not the till's.
+        except* Exception as group:
+            # A device, or its driver, may do anything; that is its own trouble, not the till's.
             log.exception("reader failed", reader=self.name, error=type(_first(group)).__name__)
             await self._say("unplugged", "unplug the reader and plug it in again; if it stays, tell support")
         return came_up
@@ -135,6 +136,8 @@ class Reader:
                 self._owners[value] = owner
                 while len(self._owners) > FOLD_SIZE:
                     del self._owners[next(iter(self._owners))]
+        except CallError as busy:
+            log.warning("tap lost", reader=self.name, error=busy.code, remedy="ask for another tap")
         finally:
             self._busy.release()
 

@@ -21,7 +21,7 @@ def demo(
         typer.Option(metavar="FILE", help="A file of [program] tables to rehearse instead of the example's."),
     ] = None,
     fault: Annotated[
-        str, typer.Option(metavar="NAME", help="Let the sandbox have this fault on every balance write.")
+        str, typer.Option(metavar="NAME", help="Let the sandbox have this fault all the while.")
     ] = "",
 ) -> None:
     """The worked example: simulated reader, sandbox service, daemon and POS, two customers, three sales.

@@ -61,7 +61,8 @@ class Sql:
         self._names = list(compiled.positiontup or ())
         self._constants = dict(compiled.params)  # values written into the statement itself
         columns = getattr(self._statement, "exported_columns", None) or ()
-        row: Any = namedtuple("Row", [c.key for c in columns], rename=True)  # noqa: PYI024 - columns vary
+        names = [column.key for column in columns]
+        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024
         self._row = row._make
         self._text = str(compiled)
 

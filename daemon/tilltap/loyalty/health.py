@@ -55,5 +55,9 @@ class Watched:
                 self._note(Answer(Outcome.DONE))
             yield page
 
+    def set_key(self, key: str | None) -> None:
+        """Exchange the API key for the calls from now on."""
+        self._inner.set_key(key)
+
     async def aclose(self) -> None:
         await self._inner.aclose()

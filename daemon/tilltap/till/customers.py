@@ -106,7 +106,9 @@ def unknown(tx: Tx, shop: Shop, customer: Customer, reason: str) -> None:
         book.save_sale(tx, sale)
         tx.emit("sale", sale_shape(tx, sale))
     row = mirror_book.get(tx, customer.id)
-    if row is not None and row.parked != reason:
+    if not customer.points and not book.unanswered_sales(tx, customer.id):
+        mirror_book.forget(tx, customer.id)  # a tap and nothing more: nothing is owed to anybody
+    elif row is not None and row.parked != reason:
         row.parked, row.dirty = reason, 1
         mirror_book.save(tx, row)
         tx.emit(

@@ -135,10 +135,10 @@ class Till:
             done = answer.outcome is Outcome.DONE
             return (answer.state if done else None), answer.outcome
         left = IDENTIFY_S - (self._clock.steady() - started)
-        pass_id = await self.directory.find(value, left)
+        pass_id, sure = await self.directory.find(value, left)
         left = IDENTIFY_S - (self._clock.steady() - started)
         if pass_id is None:
-            return None, Outcome.GONE
+            return None, Outcome.GONE if sure else Outcome.UNKNOWN
         answer = await self._provider.read(pass_id, deadline=max(left, 0.1), urgent=True)
         return (answer.state if answer.outcome is Outcome.DONE else None), answer.outcome
 
@@ -187,7 +187,7 @@ class Till:
                 raise CallError(
                     "unknown-tap", "This tap is not known (any more). Ask the customer to tap again."
                 )
-            if tap.customer_id is None:
+            if tap.customer_id is None or tap.status not in ("identified", "offline"):
                 raise CallError("unknown-pass", "That tap did not name a customer. Ask for another tap.")
             return Found(book.customer(tx, tap.customer_id).id, who.tap_id)
         if who.value is None:

@@ -49,17 +49,21 @@ class Directory:
         self._done = started
         return True
 
-    async def find(self, value: str, deadline: float) -> str | None:
-        """The pass id behind `value`, asking the service for new passes once if the index has none."""
+    async def find(self, value: str, deadline: float) -> tuple[str | None, bool]:
+        """The pass id behind `value`, asking the service for new passes once if the index has none.
+
+        The second value is False while "none" cannot be said: the first listing is still under way.
+        """
         found = await self._store.run(lambda tx: book.indexed(tx, value))
         if found is not None:
-            return found
+            return found, True
         asked = self._clock.steady()
-        with anyio.move_on_after(deadline):
+        with anyio.move_on_after(deadline) as waiting:
             async with self._lock:
                 if self._done is None or self._done < asked - AGAIN_S:
                     await self.refresh()
-        return await self._store.run(lambda tx: book.indexed(tx, value))
+        found = await self._store.run(lambda tx: book.indexed(tx, value))
+        return found, found is not None or not (waiting.cancelled_caught and self._done is None)
 
     async def keep_fresh(self) -> None:
         """The whole list at start and now and then; a service that does not answer is asked again later."""
