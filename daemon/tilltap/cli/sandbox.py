@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from tilltap.errors import StartError
 
 if TYPE_CHECKING:
     from tilltap.sandbox.server import SandboxServer
     from tilltap.sandbox.service import NewPass
 
 DEFAULT_PORT = 8089
-MAX_KEY_FILE = 4096  # bytes; a key has some dozens
+MAX_PASS = 512  # characters of a --pass: an ext id and a reader value at their longest
 
 # An ext id may hold "@" (an e-mail address) and "="; so a reader value needs the balance before it.
 PASS = re.compile(r"(?P<ext>.+?)(?:=(?P<balance>-?\d{1,9})(?:@(?P<nfc>.+))?)?")
@@ -50,11 +46,12 @@ def sandbox(
     name: Annotated[str | None, typer.Option(help="The shop's name on the pass.")] = None,
 ) -> None:
     """A stand-in for the PassEntry API with the customer's phone as a web page, for training and tests."""
+    from tilltap.config.secrets import load_secret
     from tilltap.sandbox.server import DEFAULT_PASSES, PROGRAMME, SandboxServer
     from tilltap.sandbox.service import RefusedError
 
     wanted = [parse_pass(text) for text in passes] if passes else DEFAULT_PASSES
-    key = read_key(key_file) if key_file else None
+    key = load_secret(str(key_file), Path.cwd()) if key_file else None
     try:
         server = SandboxServer(wanted, port=port, key=key, programme=name or PROGRAMME)
     except RefusedError as error:
@@ -67,25 +64,9 @@ def parse_pass(text: str) -> NewPass:
     from tilltap.sandbox.service import NewPass
 
     found = PASS.fullmatch(text)
-    if not found or not text.isprintable() or len(text) > 512:
+    if not found or not text.isprintable() or len(text) > MAX_PASS:
         raise typer.BadParameter("a pass is EXT[=BALANCE[@NFC]]", param_hint="--pass")
     return NewPass(found["ext"], int(found["balance"] or 0), found["nfc"])
-
-
-def read_key(path: Path) -> str:
-    """The key in a file that nobody else may read; StartError."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            key = file.read(MAX_KEY_FILE + 1).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not plain text"
-        raise StartError(f"sandbox: key file {path}: {why}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise StartError(f"sandbox: key file {path}: others may read it (chmod 600 {path})")
-    if not key or len(key) > MAX_KEY_FILE:
-        raise StartError(f"sandbox: key file {path}: holds no API key")
-    return key
 
 
 def _serve(server: SandboxServer) -> None:

@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from tilltap.loyalty import passentry_wire as wire
-from tilltap.loyalty.budget import Budget, NotGranted, hold_seconds
+from tilltap.loyalty.budget import SPAN, Budget, NotGranted, hold_seconds
 from tilltap.loyalty.http import ANSWER_LIMIT, PAGE_LIMIT, Http, NotSent, Reply, Unclear
 from tilltap.loyalty.provider import Answer, Outcome, PassState
 from tilltap.model import Notification
@@ -230,9 +230,8 @@ class PassEntry:
             try:
                 return self._classed(call, await self._ask(call, give_up=give_up, urgent=urgent))
             except NotGranted as full:
-                if not full.held:
-                    return Answer(Outcome.NOT_SENT, reason=str(full))
-                return Answer(Outcome.LIMITED, reason=_LIMITED, retry_after=full.held)
+                reason = _LIMITED if full.held else str(full)
+                return Answer(Outcome.LIMITED, reason=reason, retry_after=full.held or SPAN)
             except NotSent as fault:
                 return Answer(Outcome.NOT_SENT, reason=str(fault))
             except Unclear as fault:

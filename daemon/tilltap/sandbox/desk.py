@@ -34,6 +34,7 @@ from tilltap.sandbox.service import (
 Json = dict[str, Any]
 T = TypeVar("T", bound=str)
 
+SHOWN = 200  # passes on the operator's page; all of them are at /sandbox/passes
 RECENT = 60  # journal lines the operator's page shows; the whole journal is at /sandbox/journal
 
 
@@ -104,8 +105,10 @@ class Desk:
         return self._feed.response(state)
 
     def _overview_state(self) -> Json:
+        passes = self._service.passes()
         return {
-            "passes": [pass_view(state) for state in self._service.passes()],
+            "passes": [pass_view(state) for state in passes[:SHOWN]],
+            "more": max(0, len(passes) - SHOWN),
             "armed": [armed_view(armed) for armed in self._faults.armed()],
             "late": len(self._later),
             "recent": [entry_view(entry) for entry in self._service.newest(RECENT)],

@@ -22,6 +22,7 @@ CLIENTS = 128  # served at a time; the contract promises 64, a reconnecting POS 
 TURNED_AWAY = 128  # told `overloaded` under the id of their first call at a time; the rest at once, without
 FIRST_CALL = 0.5  # seconds for that first call to come: a POS sends it right after connecting
 DRAIN = 1.0  # seconds at stop for clients to take their last replies and `bye`
+ACCEPT_AT_ONCE = 32  # new clients taken in a row before those already there get their turn
 ACCEPT_PAUSE = 0.2  # seconds before accepting again when the system has no descriptor or memory left
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -80,7 +81,8 @@ class _Server:
             if self._stopping.is_set():
                 return
             try:
-                sock, _ = listener.accept()
+                for _ in range(ACCEPT_AT_ONCE):
+                    self._welcome(listener.accept()[0], clients)
             except (BlockingIOError, ConnectionAbortedError):
                 continue
             except OSError as problem:
@@ -90,11 +92,9 @@ class _Server:
                     "cannot take a new client for now", error=problem.strerror, clients=len(self._sessions)
                 )
                 await anyio.sleep(ACCEPT_PAUSE)
-                continue
-            sock.setblocking(False)
-            self._welcome(sock, clients)
 
     def _welcome(self, sock: socket.socket, clients: anyio.abc.TaskGroup) -> None:
+        sock.setblocking(False)
         if len(self._sessions) < CLIENTS:
             session = Session(sock, self._desk, _peer(sock))
             self._sessions.add(session)

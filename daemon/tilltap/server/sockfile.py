@@ -16,11 +16,11 @@ from tilltap.errors import StartError
 
 MODE = 0o660  # the daemon's user and group: contract section 3
 LONGEST_PATH = 107  # bytes a client can connect to: unix(7), sun_path less its final zero
-BACKLOG = 128  # connections waiting to be accepted: every client we serve may come back in the same instant
-CLAIM_TRIES, CLAIM_PAUSE = (
-    20,
-    0.1,
-)  # s; two daemons starting together take a few ms each, two seconds is a fault
+# Connections waiting to be accepted. Beyond it a client with a timeout set gets EAGAIN instead of its turn, so it
+# is wide: a burst, or a loop busy for 100 ms, must not look like a dead daemon. The kernel cuts it to somaxconn.
+BACKLOG = 1024
+# Two daemons starting together take a few milliseconds each; two seconds are a fault.
+CLAIM_TRIES, CLAIM_PAUSE = 20, 0.1
 
 
 class SocketFile:

@@ -400,7 +400,7 @@ async def test_the_rate_on_the_wire() -> None:
         urgent = await provider.read(PASS, deadline=3, urgent=True)
     outcomes = [answer.outcome for answer in answers]
     assert outcomes.count(Outcome.DONE) == 9
-    assert outcomes.count(Outcome.NOT_SENT) == 21
+    assert outcomes.count(Outcome.LIMITED) == 21
     assert urgent.outcome is Outcome.DONE
     assert len(service.requests) == 10
 

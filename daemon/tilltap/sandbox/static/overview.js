@@ -221,6 +221,7 @@ await showMenu();
 follow("/sandbox/live", (state) => {
   const names = new Map(state.passes.map((pass) => [pass.id, pass.name]));
   showPasses(state.passes);
+  $("more").textContent = state.more ? `and ${state.more} more` : "";
   showArmed(state.armed, state.late);
   showLog(state.recent, names);
 });
