@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8089
 MAX_PASS = 512  # characters of a --pass: an ext id and a reader value at their longest
 
-# An ext id may hold "@" (an e-mail address) and "="; so a reader value needs the balance before it.
-PASS = re.compile(r"(?P<ext>.+?)(?:=(?P<balance>-?\d{1,9})(?:@(?P<nfc>.+))?)?")
+# An ext id may hold "@" (an e-mail address), so a reader value needs the balance before it. No "=": else
+# "ben=4x" would make a customer of that name instead of saying what is wrong.
+PASS = re.compile(r"(?P<ext>[^=]+)(?:=(?P<balance>-?\d{1,9})(?:@(?P<nfc>.+))?)?")
 
 EXAMPLE = """Example:
 
   tilltap sandbox --port 8089 --pass anna --pass ben=4 --pass carl=12@04A2B3C4
 
-prints one line with the address once it listens, then the passes; open the address in a browser. In the
-configuration of a till: provider = "sandbox", url = the address, any text as the API key."""
+Prints its address once it listens, then the passes; open the address in a browser."""
 
 
 def register(app: typer.Typer) -> None:
