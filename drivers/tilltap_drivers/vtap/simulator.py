@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import tty
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,12 +53,12 @@ class VtapSimulator:
         self._master = self._slave = -1
         self._name = ""
         self._stalled = False
-        self._waiting = 0  # outputs not yet on the line
+        self._outputs: deque[_Output] = deque()  # not yet wholly on the line; the first is being written
+        self._more = anyio.Event()
         self._idle = anyio.Event()
         self._away = 0.0
         self._pull = anyio.Event()
         self._plug = anyio.Event()
-        self._put, self._outputs = anyio.create_memory_object_stream[_Output](math.inf)
 
     @property
     def plugged(self) -> bool:
@@ -75,13 +76,14 @@ class VtapSimulator:
     def send(self, data: bytes, *, single: bool = False, away: float | None = None) -> None:
         """Put bytes on the line after what is already waiting; `away` pulls the plug behind them."""
         if self.plugged and (data or away is not None):
-            self._waiting += 1
-            self._put.send_nowait(_Output(data, single, away))
+            self._outputs.append(_Output(data, single, away))
+            self._more.set()
 
     async def drained(self) -> None:
         """Until the till had the chance to read everything sent so far."""
-        while self._waiting:
-            self._idle = anyio.Event()
+        while self._outputs:
+            if self._idle.is_set():
+                self._idle = anyio.Event()
             await self._idle.wait()
         await anyio.sleep(BEFORE_PULL)
 
@@ -143,10 +145,8 @@ class VtapSimulator:
         self._master = self._slave = -1
         self._name = ""
         self._stalled = False
-        with suppress(anyio.WouldBlock):
-            while True:
-                self._outputs.receive_nowait()
-        self._done(self._waiting)
+        self._outputs.clear()
+        self._idle.set()
 
     async def _listen(self) -> None:
         while True:
@@ -159,22 +159,24 @@ class VtapSimulator:
         self.send(answer.data, away=self.reader.profile.reboot_seconds if answer.reboot else None)
 
     async def _speak(self) -> None:
-        async for output in self._outputs:
-            if output.single:
-                for byte in output.data:
-                    await self._write(bytes((byte,)))
-                    await anyio.sleep(BYTE_TIME)
-            else:
-                await self._write(output.data)
-            self._done(1)
-            if output.away is not None:
-                await anyio.sleep(BEFORE_PULL)
-                self.unplug(output.away)
-
-    def _done(self, outputs: int) -> None:
-        self._waiting -= outputs
-        if not self._waiting:
+        while True:
+            while self._outputs:
+                await self._perform(self._outputs[0])
+                self._outputs.popleft()
             self._idle.set()
+            self._more = anyio.Event()
+            await self._more.wait()
+
+    async def _perform(self, output: _Output) -> None:
+        if output.single:
+            for byte in output.data:
+                await self._write(bytes((byte,)))
+                await anyio.sleep(BYTE_TIME)
+        else:
+            await self._write(output.data)
+        if output.away is not None:
+            await anyio.sleep(BEFORE_PULL)
+            self.unplug(output.away)
 
     async def _write(self, data: bytes) -> None:
         while data:

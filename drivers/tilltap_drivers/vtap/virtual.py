@@ -60,6 +60,12 @@ class Profile:
     uid_for_scanner: bool = False  # row 16
     reboot_seconds: float = 3.0  # row 26
 
+    def __post_init__(self) -> None:
+        try:
+            parse_template(self.end)
+        except ValueError as error:
+            raise ValueError(f"end: {error}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Presented:
