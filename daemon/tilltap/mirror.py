@@ -47,6 +47,8 @@ KEY_RETRY_S = 30.0
 TEXT_LIFE_S = 2 * 3600
 # Contract section 4: at most 3 pushes per pass and day, the last kept for `reached` and `redeemed`.
 PUSHES, EARN_PUSHES = 3, 2
+# A new balance may wait until the reply to the cashier is out; sales in one moment become one write.
+STAND_BACK_S = 0.05
 # The loop looks again at least this often, should a wake-up be lost.
 IDLE_S = 5.0
 # A service that never shows the text as it was sent (cut, retyped) must not be asked for ever.
@@ -91,6 +93,7 @@ class Mirror:
         async with anyio.create_task_group() as group:
             while not self._stopping:
                 self._wake = anyio.Event()
+                await anyio.sleep(STAND_BACK_S)
                 await self._pause()
                 await free.acquire()
                 claimed = await self._store.run(self._claim)

@@ -361,7 +361,7 @@ _UNANSWERED = Sql(
     )
     .order_by(_s.closed)
 )
-_LAST_TURN = Sql(select(func.max(_s.turn)).where(_s.till == _p("till")))
+_LAST_TURN = Sql(select(func.max(_s.turn)).where(_s.till == _p("till"), _s.state == literal_column("'open'")))
 _STALE_OPEN = Sql(
     select(*_COLUMNS).where(
         _s.till == _p("till"), _s.state == literal_column("'open'"), _s.touched < _p("before")
@@ -418,6 +418,7 @@ def stale_sales(tx: Tx, till: str, before: float) -> list[Sale]:
 
 
 def last_turn(tx: Tx, till: str) -> int:
+    """The highest turn of an open sale."""
     return tx.scalar(_LAST_TURN, till=till) or 0
 
 

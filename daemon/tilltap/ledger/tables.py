@@ -11,6 +11,8 @@ from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, Uni
 
 SCHEMA = 1
 
+# Tables found by their own key are stored in it (`sqlite_with_rowid=False`): one page less to write per row.
+
 metadata = MetaData()
 
 
@@ -49,6 +51,7 @@ alias = Table(
     metadata,
     Column("value", Text, primary_key=True),
     Column("customer_id", Integer, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 
 # NFC value -> pass, as `GET /passes` lists it: for values that the service cannot be asked by.
@@ -57,6 +60,7 @@ nfc_index = Table(
     metadata,
     Column("value", Text, primary_key=True),
     Column("pass_id", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # One row per business fact. (till, ref, kind, seq) is the fact's name: `ref` is the sale id, the adjustment's
@@ -77,7 +81,7 @@ entry = Table(
     UniqueConstraint("till", "ref", "kind", "seq"),
 )
 
-# `turn` orders sales by last open or update (the current sale is the highest open one); `touched` is the last
+# `turn` orders open sales by last open or update (the current sale is the highest); `touched` is the last
 # call about it. `taken` are the points its accepted `reward` holds, or took at close; `lapsed`: ten minutes
 # passed and others may use them. `carried` is the customer's running spend before it earned.
 sale = Table(
@@ -111,8 +115,8 @@ sale = Table(
     Column("receipt", Text),
     Column("why", Text, nullable=False, server_default=""),
     Index("sale_open", "state", "till", "turn", sqlite_where=text("state = 'open'")),
-    Index("sale_turn", "till", "turn"),
     Index("sale_customer", "customer_id", "state"),
+    sqlite_with_rowid=False,
 )
 
 refund = Table(
@@ -125,6 +129,7 @@ refund = Table(
     Column("amount", Integer, nullable=False),
     Column("asked", Integer),
     Column("at", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 tap = Table(
@@ -140,6 +145,7 @@ tap = Table(
     Column("reason", Text),
     Column("used", Integer, nullable=False),
     Column("steady", Float, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 
 event = Table(
@@ -149,6 +155,7 @@ event = Table(
     Column("seq", Integer, primary_key=True),
     Column("method", Text, nullable=False),
     Column("params", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 reward_use = Table(
@@ -157,6 +164,7 @@ reward_use = Table(
     Column("customer_id", Integer, primary_key=True),
     Column("reward", Text, primary_key=True),
     Column("uses", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # One row per pass that is, or may be, behind. `look`: the tap that asked for a fresh look at the balance.

@@ -1,0 +1,217 @@
+"""`make bench`: what tilltap costs, each figure beside the least that must be paid anyway, in one run.
+
+Figures are medians; what counts is the ratio, since both sides ran on the same machine at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+from tilltap import app
+from tilltap.config.load import load
+from tilltap.ledger import book
+from tilltap.loyalty.provider import PassState
+from tilltap.sandbox.server import SandboxServer
+from tilltap.sandbox.service import NewPass
+from tilltap.till import customers
+from tilltap.till.shapes import Shop
+
+HERE = Path(__file__).parent
+CUSTOMERS = 120  # each taps once: the same one again within 2 s would be folded
+TAP_EVERY_S = 0.15  # a queue of people, not a burst: the daemon also asks the service about each
+SALES = 300
+STARTS = 7
+
+CONFIG = """
+[till]
+name = "bench"
+[program.earn]
+spend = "10.00"
+[[program.reward]]
+id = "five-off"
+title = "£5 off"
+cost = 5
+discount = "5.00"
+[loyalty]
+url = "{url}"
+api_key_file = "key"
+[[reader]]
+name = "counter"
+port = "{port}"
+[pos]
+socket = "{folder}/pos.sock"
+[ledger]
+url = "sqlite:///ledger.db"
+"""
+
+LIBRARIES = "anyio, httpx, pydantic, serial, sqlalchemy, structlog, typer"
+
+
+def main() -> None:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=".", prefix=".bench-"))).resolve()
+        sandbox = SandboxServer([NewPass(f"cust-{n}") for n in range(CUSTOMERS)], rate_limit=False)
+        stack.enter_context(sandbox)
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        config = folder / "bench.toml"
+        config.write_text(CONFIG.format(url=sandbox.url, port=os.ttyname(slave), folder=folder))
+        (folder / "key").touch(0o600)
+        (folder / "key").write_text("bench-key\n")
+        meet_all(config, sandbox)
+        line("figure", "tilltap", "least", "ratio", "target")
+        measure_start(config, folder)
+        with daemon(config, folder) as process:
+            measure_taps(folder, sandbox, master)
+            measure_sales(folder)
+            rss = resident_mb(process.pid)
+            line("resident memory (MB)", f"{rss:.0f}", "", "", "<= 80")
+
+
+def line(*cells: str) -> None:
+    print("{:<38}{:>10}{:>10}{:>8}{:>9}".format(*cells), flush=True)
+
+
+def report(what: str, ours: list[float], least: list[float], target: str) -> None:
+    a, b = median(ours) * 1000, median(least) * 1000
+    line(f"{what} (ms)", f"{a:.2f}", f"{b:.2f}", f"{a / b:.2f}", f"<= {target}")
+
+
+def meet_all(config: Path, sandbox: SandboxServer) -> None:
+    """Every customer is known to the ledger: what is measured is a regular's tap."""
+    settings = load(config)
+    store, _ = app.open_store(settings)
+    shop = Shop(
+        settings.till, settings.program, store.run_now(lambda tx: book.enter_program(tx, settings.program))
+    )
+    for item in sandbox.service.passes():
+        state = PassState(item.id, item.ext_id, item.nfc, "active", item.balance)
+        store.run_now(lambda tx, state=state: customers.meet(tx, shop, state.pass_id, state))
+    store.close()
+
+
+@contextmanager
+def daemon(config: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log = (folder / "daemon.log").open("wb")
+    process = subprocess.Popen([sys.executable, "-m", "tilltap", "run", "--config", str(config)], stderr=log)
+    try:
+        connect(folder / "pos.sock").close()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+def connect(path: Path) -> socket.socket:
+    until = time.monotonic() + 20
+    while True:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.002)
+        else:
+            return sock
+
+
+def measure_start(config: Path, folder: Path) -> None:
+    ours, least = [], []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        with daemon(config, folder):
+            ours.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {LIBRARIES}"], check=True)
+        least.append(time.perf_counter() - began)
+    report("start-up, against importing the same", ours, least, "2")
+
+
+def measure_taps(folder: Path, sandbox: SandboxServer, master: int) -> None:
+    watcher = connect(folder / "pos.sock").makefile("rwb")
+    watcher.write(b'{"jsonrpc":"2.0","id":1,"method":"watch"}\n')
+    watcher.flush()
+    while "result" not in (said := json.loads(watcher.readline())):
+        pass
+    while any(reader["state"] != "up" for reader in said["result"]["readers"]):
+        said = {"result": {"readers": [json.loads(watcher.readline())["params"]]}}
+    relay_master, relay_slave = pty.openpty()
+    tty.setraw(relay_slave)
+    path = folder / "relay.sock"
+    relay = subprocess.Popen([sys.executable, str(HERE / "relay.py"), os.ttyname(relay_slave), str(path)])
+    lines = connect(path).makefile("rb")
+    time.sleep(0.5)
+    ours, least = [], []
+    for item in sandbox.service.passes():
+        frame = f"\x02A11\x1f08E9460F\x1f{item.nfc}\x03\n".encode()
+        ours.append(timed(lambda frame=frame: os.write(master, frame), lambda: until_tap(watcher)))
+        time.sleep(TAP_EVERY_S / 2)
+        least.append(timed(lambda frame=frame: os.write(relay_master, frame), lines.readline))
+        time.sleep(TAP_EVERY_S / 2)
+    relay.kill()
+    relay.wait()
+    report("tap to event, against a bare relay", ours, least, "10")
+
+
+def until_tap(watcher: object) -> None:
+    while json.loads(watcher.readline())["method"] != "tap":  # type: ignore[attr-defined]
+        pass
+
+
+def timed(start: Callable[[], object], end: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    start()
+    end()
+    return time.perf_counter() - began
+
+
+def measure_sales(folder: Path) -> None:
+    pos = connect(folder / "pos.sock").makefile("rwb")
+    raw = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    raw.execute("PRAGMA journal_mode=WAL")
+    raw.execute("PRAGMA synchronous=FULL")
+    raw.execute("CREATE TABLE t (a)")
+    ours, least = [], []
+    for n in range(SALES):
+        params = {"sale_id": f"sale-{n}", "total": "20.00", "value": f"cust-{n % CUSTOMERS}"}
+        call = {"jsonrpc": "2.0", "id": n, "method": "sale.close", "params": params}
+        body = json.dumps(call).encode() + b"\n"
+        began = time.perf_counter()
+        pos.write(body)
+        pos.flush()
+        answer = json.loads(pos.readline())
+        ours.append(time.perf_counter() - began)
+        assert answer["result"]["earned"] == 2, answer
+        began = time.perf_counter()
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("INSERT INTO t VALUES (?)", (n,))
+        raw.execute("COMMIT")
+        least.append(time.perf_counter() - began)
+        time.sleep(0.01)
+    raw.close()
+    report("sale.close, against one raw commit", ours, least, "2.5")
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
