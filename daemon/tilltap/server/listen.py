@@ -21,6 +21,9 @@ from tilltap.server.sockfile import SocketFile
 CLIENTS = 128  # served at a time; the contract promises 64, a reconnecting POS may still count twice
 TURNED_AWAY = 128  # told `overloaded` under the id of their first call at a time; the rest at once, without
 FIRST_CALL = 0.5  # seconds for that first call to come: a POS sends it right after connecting
+LEAVING = (
+    0.02  # seconds more, in which clients that just hung up are noticed: a POS that reconnects makes room
+)
 DRAIN = 1.0  # seconds at stop for clients to take their last replies and `bye`
 ACCEPT_AT_ONCE = 32  # new clients taken in a row before those already there get their turn
 ACCEPT_PAUSE = 0.2  # seconds before accepting again when the system has no descriptor or memory left
@@ -96,15 +99,18 @@ class _Server:
     def _welcome(self, sock: socket.socket, clients: anyio.abc.TaskGroup) -> None:
         sock.setblocking(False)
         if len(self._sessions) < CLIENTS:
-            session = Session(sock, self._desk, _peer(sock))
-            self._sessions.add(session)
-            clients.start_soon(self._serve, session)
+            clients.start_soon(self._serve, self._session(sock))
         elif self._turned_away < TURNED_AWAY:
             self._turned_away += 1
-            clients.start_soon(self._turn_away, sock)
+            clients.start_soon(self._hear_out, sock)
         else:
             with sock:
                 _say_overloaded(sock, None)
+
+    def _session(self, sock: socket.socket) -> Session:
+        session = Session(sock, self._desk, _peer(sock))
+        self._sessions.add(session)
+        return session
 
     async def _serve(self, session: Session) -> None:
         try:
@@ -115,15 +121,22 @@ class _Server:
             self._sessions.discard(session)
             self._changed.set()
 
-    async def _turn_away(self, sock: socket.socket) -> None:
-        lines, request_id = jsonrpc.Lines(), None
+    async def _hear_out(self, sock: socket.socket) -> None:
+        """One too many: served after all if others left before its first call, else told under its id."""
         try:
-            with sock:
-                with anyio.move_on_after(FIRST_CALL):
-                    request_id = await _first_id(sock, lines)
-                _say_overloaded(sock, request_id)
+            with anyio.move_on_after(FIRST_CALL):
+                await anyio.wait_readable(sock)
+                await anyio.sleep(LEAVING)
+        except BaseException:
+            sock.close()
+            raise
         finally:
             self._turned_away -= 1
+        if len(self._sessions) < CLIENTS:
+            await self._serve(self._session(sock))
+            return
+        with sock:
+            _say_overloaded(sock, _first_id(sock))
 
     async def _let_go(self) -> None:
         for session in self._sessions:
@@ -148,19 +161,13 @@ def _peer(sock: socket.socket) -> Peer:
     return Peer(uid, pid)
 
 
-async def _first_id(sock: socket.socket, lines: jsonrpc.Lines) -> jsonrpc.Id:
-    while True:
-        await anyio.wait_readable(sock)
-        try:
-            chunk = sock.recv(jsonrpc.LINE_LIMIT)
-        except OSError:
-            return None
-        for line in lines.feed(chunk):
-            request = jsonrpc.decode(line)
-            if request is not None:
-                return request.id
-        if not chunk or lines.overlong:
-            return None
+def _first_id(sock: socket.socket) -> jsonrpc.Id:
+    """The id of what has arrived, if it is a whole call."""
+    try:
+        lines = jsonrpc.Lines().feed(sock.recv(jsonrpc.LINE_LIMIT + 1))
+    except OSError:
+        return None
+    return next((call.id for call in map(jsonrpc.decode, lines) if call is not None), None)
 
 
 def _say_overloaded(sock: socket.socket, request_id: jsonrpc.Id) -> None:

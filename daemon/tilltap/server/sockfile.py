@@ -16,8 +16,8 @@ from tilltap.errors import StartError
 
 MODE = 0o660  # the daemon's user and group: contract section 3
 LONGEST_PATH = 107  # bytes a client can connect to: unix(7), sun_path less its final zero
-# Connections waiting to be accepted. Beyond it a client with a timeout set gets EAGAIN instead of its turn, so it
-# is wide: a burst, or a loop busy for 100 ms, must not look like a dead daemon. The kernel cuts it to somaxconn.
+# Connections waiting to be accepted. Beyond it a client with a timeout set gets EAGAIN instead of its turn: a
+# burst, or a loop busy for 100 ms, must not look like a dead daemon. The kernel cuts it to somaxconn.
 BACKLOG = 1024
 # Two daemons starting together take a few milliseconds each; two seconds are a fault.
 CLAIM_TRIES, CLAIM_PAUSE = 20, 0.1

@@ -1,74 +1,39 @@
-"""docs/pos-protocol.md, executed: its conversations and its clients, against the real till behind the socket."""
+"""docs/pos-protocol.md, executed: its conversations and its clients, against the real daemon."""
 
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from rigs.desk import serving
+from rigs.daemon import Logs, Shop
 from rigs.pos import Pos
 from rigs.transcripts import matches, parse, pattern, run_transcripts
-from tilltap.clock import SystemClock
 from tilltap.errors import RETRYABLE, Code
-from tilltap.ledger import book
-from tilltap.ledger.engine import Store, create, sqlite_engine
-from tilltap.loyalty.health import Watched
-from tilltap.loyalty.provider import Answer, Outcome, PassState
-from tilltap.model import Currency, Earn, Program, Reward
-from tilltap.till.desk import Till
-from tilltap.till.shapes import Shop
+from tilltap.sandbox.service import NewPass
 
 DOCUMENT = Path(__file__).parents[3] / "docs/pos-protocol.md"
-COFFEE = Program(
-    name="PassEntry Coffee",
-    currency=Currency("GBP"),
-    earn=Earn(spend=1000),
-    rewards=(Reward("five-off", "£5 off", 5, 500),),
-    store="soho",
-)
 
 
-class Passes:
-    """A loyalty service with two customers, only read here."""
-
-    points = {"cust-16": 0, "cust-17": 5}  # noqa: RUF012 -- never changed
-
-    async def read(self, key, *, deadline, urgent=False):
-        if key not in self.points:
-            return Answer(Outcome.GONE)
-        return Answer(Outcome.DONE, PassState(f"pass-of-{key}", key, points=self.points[key]))
-
-    async def list_passes(self, *, created_after=None):
-        yield []
+@pytest.fixture
+def shop(tmp_path):
+    with Shop(Logs(tmp_path), NewPass("cust-16", 0), NewPass("cust-17", 5)) as shop:
+        shop.start()
+        shop.ready()
+        yield shop
 
 
-@contextmanager
-def real_till(folder):
-    engine, lock = sqlite_engine(folder / "ledger.db")
-    create(engine)
-    clock = SystemClock()
-    store = Store(engine, "till-1", clock, lock)
-    try:
-        version = store.run_now(lambda tx: book.enter_program(tx, COFFEE))
-        till = Till(store, Watched(Passes(), clock.wall), Shop("till-1", COFFEE, version), clock)
-        till.phase = "ready"
-        with serving(folder, till) as served:
-            yield served
-    finally:
-        store.close()
+def test_every_conversation_goes_as_it_is_written(shop):
+    def act(text):
+        customer, mark = re.fullmatch(r"customer (\S+) taps", text)[1], shop.events.mark()
+        shop.tap(customer)
+        shop.events.wait(
+            lambda e: e.method == "tap" and e.params["customer"]["ext_id"] == customer, after=mark
+        )
 
-
-def test_every_conversation_goes_as_it_is_written(tmp_path):
-    with real_till(tmp_path) as served:
-
-        def act(text):
-            customer = re.fullmatch(r"customer (\S+) taps", text)[1]
-            served.do(served.desk.tap, "counter", "apple-vas", customer, lambda _: True)
-
-        assert run_transcripts(DOCUMENT, lambda: Pos(served.path), act) >= 10
+    assert shop.events.mark()  # watching before the first tap
+    assert run_transcripts(DOCUMENT, shop.pos, act) >= 10
 
 
 def test_what_the_protocol_itself_says_needs_no_till(served):
@@ -76,11 +41,10 @@ def test_what_the_protocol_itself_says_needs_no_till(served):
 
 
 @pytest.mark.parametrize("tag", ["client", "plain"])
-def test_the_clients_in_the_document_work(tmp_path, tag):
+def test_the_clients_in_the_document_work(shop, tag):
     code = re.search(rf"```python {tag}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
-    with real_till(tmp_path) as served:
-        command = [sys.executable, "-c", f"SOCKET = {str(served.path)!r}\n{code}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    command = [sys.executable, "-c", f"SOCKET = {str(shop.socket)!r}\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.stdout, done.stderr) == ("closed\n", "")
 
 
