@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tilltap.sandbox.server import SandboxServer
     from tilltap.sandbox.service import NewPass
 
-DEFAULT_PORT = 8089
+DEFAULT_PORT = 7447
 MAX_PASS = 512  # characters of a --pass: an ext id and a reader value at their longest
 
 # An ext id may hold "@" (an e-mail address), so a reader value needs the balance before it. No "=": else
@@ -21,7 +21,7 @@ PASS = re.compile(r"(?P<ext>[^=]+)(?:=(?P<balance>-?\d{1,9})(?:@(?P<nfc>.+))?)?"
 
 EXAMPLE = """Example:
 
-  tilltap sandbox --port 8089 --pass anna --pass ben=4 --pass carl=12@04A2B3C4
+  tilltap sandbox --port 7447 --pass anna --pass ben=4 --pass carl=12@04A2B3C4
 
 Prints its address once it listens, then the passes; open the address in a browser."""
 

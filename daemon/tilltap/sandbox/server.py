@@ -5,7 +5,7 @@
         sandbox.service.find("anna").balance      # the store and the journal, from any thread
         sandbox.faults.arm(MENU["apply-then-drop"], endpoint="PATCH /loyalty/{id}")
 
-or `await SandboxServer(port=8089).serve(ready)` on a loop of the caller's.
+or `await SandboxServer(port=7447).serve(ready)` on a loop of the caller's.
 """
 
 from __future__ import annotations

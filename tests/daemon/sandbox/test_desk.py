@@ -224,7 +224,7 @@ def test_foreign_names_are_refused(sandbox: SandboxRig, host: str) -> None:
         assert httpx.get(f"{sandbox.url}{path}", headers={"Host": host}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8089", "[::1]:8089", "LOCALHOST"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:7447", "[::1]:7447", "LOCALHOST"])
 def test_names_of_this_machine_are_served(sandbox: SandboxRig, host: str) -> None:
     assert httpx.get(f"{sandbox.url}/sandbox/passes", headers={"Host": host}).status_code == 200
 
