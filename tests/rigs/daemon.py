@@ -362,7 +362,10 @@ class Shop:
         def quiet() -> bool:
             if not self.running:
                 self.start()
-            mirror = self.ask("status")["mirror"]
+            try:
+                mirror = self.ask("status")["mirror"]
+            except (OSError, EOFError):
+                return False
             return mirror["waiting"] == 0 and mirror["parked"] == 0 and self._read_back()
 
         wait_until(quiet, within, lambda: f"settled: {self._unsettled()}")
