@@ -35,7 +35,8 @@ def sentence(
         charged = f"{money(paid)} was charged instead of {money(_due(order))}"
         parts.append(f"{order.reward.title} not given because {charged}")
     if account is None:
-        return "; ".join([*parts, "no customer, so nothing is earned"]) + "."
+        parts.append("no customer, so nothing is earned" if parts else "No customer, so nothing is earned")
+        return "; ".join(parts) + "."
     parts.append(_earning(program, order, paid, base, earned, account.carried))
     return "; ".join(parts) + "."
 
@@ -48,7 +49,7 @@ def _earning(program: Program, order: Order, paid: int, base: int, earned: Earne
     money, rule = program.currency.text, program.earn
     what = f"{money(paid)} paid"
     if order.eligible != order.total:
-        what += f", {money(base)} of it earning points,"
+        what += f" ({money(base)} of it earning points)"
     if rule.carry and carried and base:
         what += f" and {money(carried)} carried over"
     if rule.spend is None:
