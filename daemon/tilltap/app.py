@@ -21,7 +21,7 @@ from tilltap.config.settings import Settings
 from tilltap.errors import StartError
 from tilltap.ledger import book, mirror_book, tables
 from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
-from tilltap.log import configure
+from tilltap.log import configure, places
 from tilltap.loyalty import make_provider
 from tilltap.loyalty.health import Watched
 from tilltap.mirror import Mirror
@@ -44,7 +44,24 @@ def run(config: Path) -> None:
     """The daemon in the foreground until SIGTERM or SIGINT. StartError if it cannot start or go on."""
     settings = load(config)
     configure()
-    anyio.run(_serve, settings, config)
+    try:
+        anyio.run(_serve, settings, config)
+    except BaseExceptionGroup as group:
+        raise _cause(group) from None
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the daemon, for one line to a person; anything unforeseen goes to the log, place only."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = (first.subgroup(StartError) or first).exceptions[0]
+    if isinstance(first, StartError | KeyboardInterrupt | SystemExit):
+        return first
+    log.error("daemon failed", error=type(first).__name__, at=places(first))
+    return StartError(
+        f"tilltap stopped because of a fault of its own ({type(first).__name__}): the log says where"
+        " (start it again; nothing that was answered is lost)"
+    )
 
 
 def open_store(settings: Settings) -> tuple[Store, SystemClock]:

@@ -9,7 +9,9 @@ import hashlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -38,6 +40,12 @@ class _Plain(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger(record.name).log(record.levelno, "library message", text=str(record.msg)[:200])
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an error came from, innermost last; its text is left out, since it may quote a person's values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames][-8:]
 
 
 def configure(*, json: bool | None = None) -> None:

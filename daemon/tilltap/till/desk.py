@@ -28,6 +28,10 @@ log = structlog.get_logger("tilltap.till")
 PROTOCOL = 1
 # A call answers within 2 s (contract section 3); this leaves half a second for the ledger and the way back.
 IDENTIFY_S = 1.5
+# The same while the service was last found away: whoever stands at the till has waited for it before.
+IDENTIFY_DOWN_S = 0.5
+# Calls in a row about a value the service was silent on must each answer within 2 s, not one after the other.
+SILENT_S = 2.0
 # Contract 3.1: a tap's id is good for 24 h; an open sale untouched that long is cancelled.
 DAY_S = 24 * 3600
 # Contract 3.1: at least the last 10 000 events can be asked for again.
@@ -53,6 +57,7 @@ class Till:
         self.kick_mirror: Callable[[], None] = lambda: None
         self._provider = provider
         self._clock = clock
+        self._silent: dict[str, float] = {}
 
     @property
     def currency(self) -> Currency:
@@ -130,9 +135,14 @@ class Till:
     async def _ask(self, value: str) -> tuple[PassState | None, Outcome]:
         """The service's word on `value`, by itself or through the index of custom NFC values."""
         started = self._clock.steady()
-        answer = await self._provider.read(value, deadline=IDENTIFY_S, urgent=True)
+        if started < self._silent.get(value, 0.0):
+            return None, Outcome.UNKNOWN
+        patience = IDENTIFY_S if self._provider.state != "down" else IDENTIFY_DOWN_S
+        answer = await self._provider.read(value, deadline=patience, urgent=True)
         if answer.outcome is not Outcome.GONE:
             done = answer.outcome is Outcome.DONE
+            if not done:
+                self._remember_silence(value)
             return (answer.state if done else None), answer.outcome
         left = IDENTIFY_S - (self._clock.steady() - started)
         pass_id, sure = await self.directory.find(value, left)
@@ -141,6 +151,11 @@ class Till:
             return None, Outcome.GONE if sure else Outcome.UNKNOWN
         answer = await self._provider.read(pass_id, deadline=max(left, 0.1), urgent=True)
         return (answer.state if answer.outcome is Outcome.DONE else None), answer.outcome
+
+    def _remember_silence(self, value: str) -> None:
+        now = self._clock.steady()
+        self._silent = {v: until for v, until in self._silent.items() if until > now}
+        self._silent[value] = now + SILENT_S
 
     async def _find(self, value: str) -> int:
         """A customer for a call that needs the balance: `unknown-pass` or `offline` if there is none."""
