@@ -43,7 +43,7 @@ class _Plain(logging.Handler):
 
 
 def places(error: BaseException) -> list[str]:
-    """Where an error came from, innermost last; its text is left out, since it may quote a person's values."""
+    """Where an error came from, innermost last, without its text, which may quote a person's values."""
     frames = traceback.extract_tb(error.__traceback__)
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames][-8:]
 

@@ -428,13 +428,14 @@ class Mirror:
         self._failures += 1
         wait = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._failures - 1, 8))
         wait *= random.uniform(0.8, 1.2)  # noqa: S311 - two hundred tills must not ask in step
+        row.retry = tx.now + wait
+        # Only the common pause lasts this long: it ends as soon as anything gets through.
         if answer.outcome is Outcome.KEY_REFUSED:
             wait = KEY_RETRY_S
         elif answer.retry_after is not None:
             wait = answer.retry_after
-        row.retry = tx.now + wait
         if self._failures > 1 or answer.outcome in (Outcome.KEY_REFUSED, Outcome.LIMITED):
-            self._hold_until = row.retry
+            self._hold_until = tx.now + wait
         if self._failures == 1:
             log.info("loyalty service trouble", outcome=answer.outcome, reason=answer.reason)
 

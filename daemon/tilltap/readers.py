@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import aclosing
 from threading import Lock
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 
 from tilltap.clock import Clock
 from tilltap.errors import CallError
+from tilltap.log import places
 from tilltap.passes import Unreadable, parse
 from tilltap.till.desk import Till
 from tilltap_drivers.contract import Driver, Health, PassRead, ReaderFault, ReadFailure
@@ -67,17 +69,19 @@ class Reader:
     async def run(self) -> None:
         failures = 0
         await self._say("starting", "")
-        while True:
-            came_up = await self._once(failures)
-            failures = 1 if came_up else failures + 1
-            await self._pause(min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 8)))
+        # Taps outlive the run of the device: a phone that was read counts, also if the reader is gone since.
+        async with anyio.create_task_group() as taps:
+            while True:
+                came_up = await self._once(failures, taps)
+                failures = 1 if came_up else failures + 1
+                await self._pause(min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 8)))
 
-    async def _once(self, failures: int) -> bool:
+    async def _once(self, failures: int, taps: anyio.abc.TaskGroup) -> bool:
         """One run of the driver; True if the device was in working order at some time."""
         came_up = False
         try:
-            async with anyio.create_task_group() as taps:
-                async for item in self._driver.reads():
+            async with aclosing(self._driver.reads()) as items:
+                async for item in items:
                     if isinstance(item, Health):
                         came_up = came_up or item.state == "up"
                         if item.identity:
@@ -85,14 +89,15 @@ class Reader:
                         await self._say(item.state, item.remedy)
                     else:
                         await self._take(item, taps)
-        except* ReaderFault as group:
-            fault = _first(group)
+        except ReaderFault as fault:
             if failures == 0 or came_up or failures % REMIND_EVERY == 0:
                 log.warning("reader lost", reader=self.name, state=fault.state, remedy=fault.remedy)
             await self._say(fault.state, fault.remedy)
-        except* Exception as group:
+        except CallError as busy:
+            log.warning("reader restarted", reader=self.name, error=busy.code)
+        except Exception as error:
             # A device, or its driver, may do anything; that is its own trouble, not the till's.
-            log.exception("reader failed", reader=self.name, error=type(_first(group)).__name__)
+            log.error("reader failed", reader=self.name, error=type(error).__name__, at=places(error))  # noqa: TRY400
             await self._say("unplugged", "unplug the reader and plug it in again; if it stays, tell support")
         return came_up
 
@@ -143,13 +148,6 @@ class Reader:
 
     async def _say(self, state: str, remedy: str) -> None:
         await self._till.reader_changed(self.name, state, remedy)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> Any:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class Readers:

@@ -7,7 +7,7 @@ again, for ever. Drivers never sleep through a cancel and never keep state betwe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -62,7 +62,7 @@ DriverEvent = PassRead | ReadFailure | Health
 
 
 class Driver(Protocol):
-    def reads(self) -> AsyncIterator[DriverEvent]:
+    def reads(self) -> AsyncGenerator[DriverEvent, None]:
         """One supervised run: opens the device, yields `Health("up")`, then reads; ends by `ReaderFault`."""
         ...
 

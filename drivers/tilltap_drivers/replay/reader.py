@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
@@ -26,7 +26,7 @@ class ReplayDriver:
     def present(self) -> bool:
         return Path(self.settings.tape).is_file()
 
-    async def reads(self) -> AsyncIterator[DriverEvent]:
+    async def reads(self) -> AsyncGenerator[DriverEvent, None]:
         tape = self._load()
         yield Health("up", identity=tape.identity)
         while True:

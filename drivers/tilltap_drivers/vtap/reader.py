@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import anyio
 
@@ -21,7 +21,7 @@ class VtapDriver:
     def present(self) -> bool:
         return len(matches(self.settings.port)) == 1
 
-    async def reads(self) -> AsyncIterator[DriverEvent]:
+    async def reads(self) -> AsyncGenerator[DriverEvent, None]:
         port = SerialPort.open(self.settings.port, self.settings.baud)
         try:
             yield Health("up")
