@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = ("demo", "run", "check", "explain", "status", "watch", "simulate", "sandbox")
+COMMANDS = ("demo", "run", "check", "explain", "status", "watch", "simulate", "sandbox", "later")
 
 for _name in COMMANDS:
     import_module(f"tilltap.cli.{_name}").register(app)
