@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 from dataclasses import replace
@@ -167,6 +168,9 @@ class _Daemon:
         group.start_soon(self._run_mirror)
         group.start_soon(self.till.directory.keep_fresh)
         group.start_soon(self._housekeeping)
+        # What was loaded stays: the collector need not walk it while a customer waits.
+        gc.collect()
+        gc.freeze()
         self.till.phase = "ready"
         log.info("ready", version=__version__, till=self.settings.till, socket=str(self.settings.pos.socket))
 
