@@ -171,15 +171,18 @@ class Till:
         raise CallError("offline", "The loyalty service does not answer. Try again in a moment.")
 
     async def _with(
-        self, who: Who | None, act: Callable[[Tx, Found | None], Json], *, look: bool = True
+        self, who: Who | None, act: Callable[[Tx, Found | None], Json], *, closing: str | None = None
     ) -> Json:
         """`act` with the customer that `who` names: one transaction when the ledger knows the value.
 
-        `look`: have the service asked whether others changed the balance; a close is read back anyway.
+        `closing`: the sale that `act` closes. Otherwise the service is asked whether others changed the
+        balance; a close is read back anyway.
         """
 
         def attempt(tx: Tx) -> Json | None:
-            found = self._named(tx, who, look=look)
+            sale = book.sale(tx, self.shop.till, closing) if closing is not None else None
+            again = sale is not None and sale.closed is not None
+            found = self._named(tx, who, look=closing is None, again=again)
             return None if found is _NEW else act(tx, found)
 
         done = await self._run(attempt, kick=True)
@@ -190,14 +193,21 @@ class Till:
         status, customer_id = await self._identify(canonical(who.value))
         if status == "unknown-pass":
             raise CallError("unknown-pass", "The loyalty service does not know this pass.")
-        return await self._run(lambda tx: act(tx, Found(customer_id)), kick=True)
+        assert customer_id is not None
+        return await self._run(lambda tx: act(tx, Found(book.customer(tx, customer_id).id)), kick=True)
 
-    def _named(self, tx: Tx, who: Who | None, *, look: bool) -> Found | None:
-        """`_NEW` for a value that the service must be asked about."""
+    def _named(self, tx: Tx, who: Who | None, *, look: bool, again: bool) -> Found | None:
+        """`_NEW` for a value that the service must be asked about.
+
+        `again`: the call was done before. A repeat is not refused for a tap forgotten since then, nor for a
+        value that the service turned out not to know.
+        """
         if who is None:
             return None
         if who.tap_id is not None:
             tap = book.tap(tx, self.shop.till, who.tap_id)
+            if again:
+                return Found(book.customer(tx, tap.customer_id).id) if tap and tap.customer_id else None
             if tap is None or tap.steady < tx.now - DAY_S:
                 raise CallError(
                     "unknown-tap", "This tap is not known (any more). Ask the customer to tap again."
@@ -208,7 +218,7 @@ class Till:
         if who.value is None:
             return Found(None)
         customer = book.by_value(tx, canonical(who.value))
-        if customer is None or not customer.known:
+        if customer is None or not (customer.known or again):
             return _NEW
         if look:
             mirror_book.look(tx, customer.id, "")
@@ -326,7 +336,7 @@ class Till:
         return await self._with(
             who,
             lambda tx, found: sales.close(tx, self.shop, sale_id, total, eligible, paid, found),
-            look=False,
+            closing=sale_id,
         )
 
     async def sale_cancel(self, sale_id: str) -> Json:

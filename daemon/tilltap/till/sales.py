@@ -45,14 +45,15 @@ def open_sale(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None
         _put_customer(tx, sale, who)
     _accept_automatic(tx, sale)
     book.add_sale(tx, sale)
+    if sale.reward and sale.customer_id:
+        ripple(tx, sale.customer_id, skip=sale)
     return _announce(tx, sale)
 
 
 def update(
     tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None, who: Found | None = None
 ) -> Json:
-    sale = _open(tx, shop, sale_id)
-    before = replace(sale)
+    sale, before = _open(tx, shop, sale_id)
     _set_total(sale, total, eligible)
     sale.turn = book.last_turn(tx, shop.till) + 1
     if who is not None:
@@ -64,15 +65,13 @@ def attach(tx: Tx, shop: Shop, sale_id: str, who: Found) -> Json:
     sale = _sale(tx, shop.till, sale_id)
     if not sale.is_open:
         return _late_attach(tx, sale, who)
-    _touch(tx, sale)
-    before = replace(sale)
+    before = _touch(tx, sale)
     _put_customer(tx, sale, who)
     return _settle_down(tx, sale, before)
 
 
 def accept(tx: Tx, shop: Shop, sale_id: str, reward_id: str) -> Json:
-    sale = _open(tx, shop, sale_id)
-    before = replace(sale)
+    sale, before = _open(tx, shop, sale_id)
     seen = view(tx, sale)
     reward = seen.program.reward(reward_id)
     if seen.customer is None or seen.account is None:
@@ -89,8 +88,7 @@ def accept(tx: Tx, shop: Shop, sale_id: str, reward_id: str) -> Json:
 
 
 def decline(tx: Tx, shop: Shop, sale_id: str, reward_id: str) -> Json:
-    sale = _open(tx, shop, sale_id)
-    before = replace(sale)
+    sale, before = _open(tx, shop, sale_id)
     if book.program(tx, sale.program).reward(reward_id) is None:
         raise CallError("reward-unavailable", "There is no such reward in this shop's programme.")
     if sale.reward == reward_id:
@@ -110,13 +108,13 @@ def close(
     who: Found | None,
 ) -> Json:
     sale = book.sale(tx, shop.till, sale_id)
-    fresh = sale is None
+    before = None
     if sale is None:
         if total is None:
             raise ParamError("total", "total is required: this sale was not opened before")
         sale = _new(tx, shop, sale_id, total, eligible)
     elif sale.is_open:
-        _touch(tx, sale)
+        before = _touch(tx, sale)
         if total is not None or eligible is not None:
             _set_total(sale, sale.total if total is None else total, eligible)
     elif sale.state == "cancelled":
@@ -128,8 +126,11 @@ def close(
         _put_customer(tx, sale, who)
     _drop_unfit_reward(tx, sale)
     sale.paid = paid
-    _enter_close(tx, sale)
-    (book.add_sale if fresh else book.save_sale)(tx, sale)
+    entered = _enter_close(tx, sale)
+    (book.save_sale if before else book.add_sale)(tx, sale)
+    released = before.customer_id if before and before.reward else None
+    for customer_id in {entered, released} - {None}:
+        ripple(tx, customer_id, skip=sale)  # type: ignore[arg-type]
     return _announce(tx, sale)
 
 
@@ -139,10 +140,11 @@ def cancel(tx: Tx, shop: Shop, sale_id: str, *, why: str = "cancelled by the til
         return sale_shape(tx, sale)
     if not sale.is_open:
         raise _not_open(sale)
+    held = sale.reward is not None
     _let_go(sale)
     sale.state, sale.why = "cancelled", f"Nothing earned: {why}."
     book.save_sale(tx, sale)
-    if sale.customer_id:
+    if held and sale.customer_id:
         ripple(tx, sale.customer_id, skip=sale)
     return _announce(tx, sale)
 
@@ -150,8 +152,7 @@ def cancel(tx: Tx, shop: Shop, sale_id: str, *, why: str = "cancelled by the til
 def get(tx: Tx, shop: Shop, sale_id: str, till: str | None) -> Json:
     sale = _sale(tx, till or shop.till, sale_id)
     if sale.is_open and sale.till == shop.till:
-        _touch(tx, sale)
-        book.save_sale(tx, sale)
+        return _settle_down(tx, sale, _touch(tx, sale))
     return sale_shape(tx, sale)
 
 
@@ -170,6 +171,8 @@ def take_tap(tx: Tx, sale: Sale, customer_id: int, tap_id: str) -> None:
     _put_customer(tx, sale, Found(customer_id, tap_id))
     _accept_automatic(tx, sale)
     book.save_sale(tx, sale)
+    if sale.reward:
+        ripple(tx, customer_id, skip=sale)
 
 
 # -- the parts ------------------------------------------------------------------------------------------
@@ -186,12 +189,12 @@ def _not_open(sale: Sale) -> CallError:
     return CallError("sale-not-open", f"This sale is already {sale.state.replace('-', ' ')}.")
 
 
-def _open(tx: Tx, shop: Shop, sale_id: str) -> Sale:
+def _open(tx: Tx, shop: Shop, sale_id: str) -> tuple[Sale, Sale]:
+    """The open sale, touched, and what it was before this call."""
     sale = _sale(tx, shop.till, sale_id)
     if not sale.is_open:
         raise _not_open(sale)
-    _touch(tx, sale)
-    return sale
+    return sale, _touch(tx, sale)
 
 
 def _new(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None) -> Sale:
@@ -220,14 +223,19 @@ def _set_total(sale: Sale, total: int, eligible: int | None) -> None:
         sale.eligible = eligible
 
 
-def _touch(tx: Tx, sale: Sale) -> None:
-    """A call about the sale prolongs its reservation, or renews it if nobody used the points since."""
+def _touch(tx: Tx, sale: Sale) -> Sale:
+    """A call about the sale prolongs its reservation, or renews it if nobody used the points since.
+
+    Returns the sale as it was.
+    """
+    before = replace(sale)
     if sale.reward and sale.touched <= tx.now - book.RESERVATION_S and sale.customer_id:
         reward = book.program(tx, sale.program).reward(sale.reward)
         facts = account(tx, book.customer(tx, sale.customer_id), sale)
         enough = facts.free >= sale.taken and reward is not None and redeem.affordable(reward, facts)
         sale.lapsed = 0 if enough else 1
     sale.touched = tx.now
+    return before
 
 
 def _take(sale: Sale, reward_id: str, points: int) -> None:
@@ -277,12 +285,18 @@ def _settle_down(tx: Tx, sale: Sale, before: Sale) -> Json:
     """Saves an open sale after a call, and announces it if the call changed anything."""
     _accept_automatic(tx, sale)
     book.save_sale(tx, sale)
-    if (sale.reward, sale.taken, sale.customer_id) != (before.reward, before.taken, before.customer_id):
+    held, was_held = _hold(tx, sale), _hold(tx, before)
+    if held != was_held:
         for customer_id in {sale.customer_id, before.customer_id} - {None}:
             ripple(tx, customer_id, skip=sale)  # type: ignore[arg-type]
-    if replace(sale, touched=before.touched, turn=before.turn) == before:
+    if held == was_held and replace(sale, touched=before.touched, turn=before.turn) == before:
         return sale_shape(tx, sale)
     return _announce(tx, sale)
+
+
+def _hold(tx: Tx, sale: Sale) -> tuple[int | None, str | None, int] | None:
+    """What the sale keeps others from using."""
+    return (sale.customer_id, sale.reward, sale.taken) if book.holds(tx, sale) else None
 
 
 def _announce(tx: Tx, sale: Sale) -> Json:
@@ -308,7 +322,8 @@ def _must_agree(
         raise CallError("key-reused", "This sale number was already closed with other figures.")
 
 
-def _enter_close(tx: Tx, sale: Sale) -> None:
+def _enter_close(tx: Tx, sale: Sale) -> int | None:
+    """Freezes the sale; returns the customer whose balance (or running spend) it changed."""
     seen = view(tx, sale)
     done, customer = seen.outcome, seen.customer
     if done.reward is None:
@@ -318,18 +333,19 @@ def _enter_close(tx: Tx, sale: Sale) -> None:
     sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
     sale.why, sale.lapsed = done.why, 0
     if customer is None or seen.account is None:
-        return
+        return None
     sale.offline = int(not customer.known)
     if done.reward:
         why = f"{done.reward.title} on {sale.sale_id}"
         book.enter(tx, customer.id, "redeem", -done.taken, till=sale.till, ref=sale.sale_id, why=why)
         if done.reward.on_redeem == "keep":
             book.add_use(tx, customer.id, done.reward.id, 1)
-    _enter_earning(tx, sale, customer.id, seen.account, done)
-    ripple(tx, customer.id, skip=sale)
+    earned = _enter_earning(tx, sale, customer.id, seen.account, done)
+    return customer.id if earned or done.reward else None
 
 
-def _enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, done: Outcome) -> None:
+def _enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, done: Outcome) -> bool:
+    """True if there was anything to enter."""
     moved = done.earned.remainder - facts.carried
     sale.earned, sale.carried = done.earned.points, facts.carried
     sale.balance_after, sale.message, sale.receipt = done.balance_after, done.message, done.receipt
@@ -357,6 +373,7 @@ def _enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, 
         )
     if sale.earned or done.reward or done.message:
         mirror_book.owe(tx, customer_id)
+    return bool(sale.earned or moved)
 
 
 def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
@@ -374,9 +391,9 @@ def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
     left = (sale.paid or 0) - sale.refunded
     done = settle(program, Order(sale.total, sale.counted, left), facts, known=customer.known)
     sale.customer_id, sale.offline, sale.why = customer.id, int(not customer.known), done.why
-    if who.tap_id:
-        _put_customer(tx, sale, who)
-    _enter_earning(tx, sale, customer.id, facts, done)
+    _put_customer(tx, sale, who)
+    entered = _enter_earning(tx, sale, customer.id, facts, done)
     book.save_sale(tx, sale)
-    ripple(tx, customer.id, skip=sale)
+    if entered:
+        ripple(tx, customer.id, skip=sale)
     return _announce(tx, sale)
