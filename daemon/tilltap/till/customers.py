@@ -24,27 +24,34 @@ def stranger(tx: Tx, value: str) -> Customer:
     if found is None:
         found = book.add_customer(tx, pass_id=None, ext_id=None, value=value)
         book.put_alias(tx, value, found.id)
-        mirror_book.owe(tx, found.id)
+    if not found.known:
+        mirror_book.owe(tx, found.id)  # an answer, if nothing else
     return found
 
 
 def meet(tx: Tx, shop: Shop, value: str, state: PassState) -> Customer:
-    """The service has answered for `value`: the customer behind it, with its balance taken over if new."""
+    """The service has answered for `value`: the customer behind it, with its balance taken over if new.
+
+    Whoever was met offline under any name of this pass turns out to be this customer.
+    """
     assert state.points is not None
-    waiting = book.by_value(tx, value)
+    names = sorted({value, *(canonical(n) for n in (state.pass_id, state.ext_id, state.nfc) if n)})
+    holders = {c.id: c for c in (book.by_value(tx, name) for name in names) if c is not None}
+    waiting = [c for c in holders.values() if not c.known]
     customer = book.by_pass(tx, state.pass_id)
     before = customer.points if customer else state.points
     if customer is None:
-        customer = _enter_new(tx, state, waiting)
+        customer = _enter_new(tx, state, waiting[0] if waiting else None)
     elif customer.ext_id != state.ext_id:
         book.set_pass(tx, customer.id, state.pass_id, state.ext_id)
-    for alias in {value, state.pass_id, state.ext_id, state.nfc} - {None, ""}:
-        book.put_alias(tx, canonical(str(alias)), customer.id)
-    if waiting is None or waiting.known:
+    for name in names:
+        book.put_alias(tx, name, customer.id)
+    if not waiting:
         return book.customer(tx, customer.id)
-    if waiting.id != customer.id:
-        book.join(tx, waiting, customer)
-        mirror_book.forget(tx, waiting.id)
+    for other in waiting:
+        if other.id != customer.id:
+            book.join(tx, other, customer)
+            mirror_book.forget(tx, other.id)
     mirror_book.owe(tx, customer.id)
     customer = book.customer(tx, customer.id)
     _answer(tx, shop, customer, before)
@@ -53,7 +60,7 @@ def meet(tx: Tx, shop: Shop, value: str, state: PassState) -> Customer:
 
 def _enter_new(tx: Tx, state: PassState, waiting: Customer | None) -> Customer:
     assert state.points is not None
-    if waiting is not None and not waiting.known:
+    if waiting is not None:
         book.set_pass(tx, waiting.id, state.pass_id, state.ext_id)
         customer = waiting
     else:
@@ -73,11 +80,11 @@ def _enter_new(tx: Tx, state: PassState, waiting: Customer | None) -> Customer:
 
 def _answer(tx: Tx, shop: Shop, customer: Customer, before: int) -> None:
     """Everything that was said `offline` about this customer is said again, with the balance."""
+    for tap in book.offline_taps(tx, shop.till, customer.id, OFFLINE_TAPS_CORRECTED):
+        taps.say_again(tx, shop, tap, customer, "identified")
     running = before
     for sale in book.unanswered_sales(tx, customer.id):
         running = _complete(tx, sale, running)
-    for tap in book.offline_taps(tx, shop.till, customer.id, OFFLINE_TAPS_CORRECTED):
-        taps.say_again(tx, shop, tap, customer, "identified")
     ripple(tx, customer.id)
 
 
@@ -152,7 +159,7 @@ def adjust(tx: Tx, shop: Shop, customer_id: int, points: int, reason: str, reque
         if done.points != points or book.customer(tx, done.customer_id).id != customer.id:
             raise CallError("key-reused", "This request number was already used for another adjustment.")
         return customer_shape(tx, shop, customer)
-    if customer.points + points < 0:
+    if points < 0 and customer.points + points < 0:
         raise CallError(
             "balance-too-low", f"The balance is {customer.points}: it cannot go below zero by hand."
         )

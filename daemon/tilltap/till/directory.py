@@ -13,7 +13,7 @@ import structlog
 from tilltap.clock import Clock, rfc3339
 from tilltap.ledger import book
 from tilltap.ledger.engine import Store, Tx
-from tilltap.loyalty.provider import Answer, PassState, Provider
+from tilltap.loyalty.provider import Answer, Outcome, PassState, Provider
 from tilltap.passes import canonical
 
 log = structlog.get_logger()
@@ -43,6 +43,8 @@ class Directory:
         async for page in self._provider.list_passes(created_after=mark):
             if isinstance(page, Answer):
                 log.info("passes not listed", reason=page.reason)
+                if page.outcome is Outcome.REFUSED:
+                    self._done = started  # nor will they ever be: what the service knows by itself has to do
                 return False
             await self._store.run(lambda tx, page=page: _keep(tx, page))  # type: ignore[misc]
         await self._store.run(lambda tx: book.put_meta(tx, "listed", rfc3339(wall - OVERLAP)))
@@ -52,18 +54,20 @@ class Directory:
     async def find(self, value: str, deadline: float) -> tuple[str | None, bool]:
         """The pass id behind `value`, asking the service for new passes once if the index has none.
 
-        The second value is False while "none" cannot be said: the first listing is still under way.
+        The second value is False while "none" cannot be said: the service has not listed its passes to the
+        end since `value` was asked for.
         """
         found = await self._store.run(lambda tx: book.indexed(tx, value))
         if found is not None:
             return found, True
         asked = self._clock.steady()
-        with anyio.move_on_after(deadline) as waiting:
+        with anyio.move_on_after(deadline):
             async with self._lock:
                 if self._done is None or self._done < asked - AGAIN_S:
                     await self.refresh()
         found = await self._store.run(lambda tx: book.indexed(tx, value))
-        return found, found is not None or not (waiting.cancelled_caught and self._done is None)
+        listed = self._done is not None and self._done >= asked - AGAIN_S
+        return found, found is not None or listed
 
     async def keep_fresh(self) -> None:
         """The whole list at start and now and then; a service that does not answer is asked again later."""
