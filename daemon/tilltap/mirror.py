@@ -96,15 +96,18 @@ class Mirror:
                 await anyio.sleep(STAND_BACK_S)
                 await self._pause()
                 await free.acquire()
-                claimed = await self._store.run(self._claim)
+                claimed = await self._next()
                 if claimed is None:
                     free.release()
                     await self._sleep()
                 else:
                     group.start_soon(self._work, claimed, free)
 
-    def _claim(self, tx: Tx) -> Pass | None:
-        return mirror_book.claim(tx, self._till.shop.till, LEASE_S)
+    async def _next(self) -> Pass | None:
+        try:
+            return await self._store.run(lambda tx: mirror_book.claim(tx, self._till.shop.till, LEASE_S))
+        except CallError:  # the ledger is busy: look again later
+            return None
 
     def stop(self) -> None:
         self._stopping = True
@@ -130,7 +133,10 @@ class Mirror:
             await anyio.sleep(min(left, FIRST_RETRY_S))
 
     async def _sleep(self) -> None:
-        due = await self._store.run(mirror_book.next_due)
+        try:
+            due = await self._store.run(mirror_book.next_due)
+        except CallError:
+            due = None
         left = IDLE_S if due is None else min(IDLE_S, max(0.05, due - self._clock.steady()))
         with anyio.move_on_after(left):
             await self._wake.wait()
@@ -196,6 +202,8 @@ class Mirror:
         else:
             self._back_off(tx, row, answer)
             mirror_book.save(tx, row)
+            if claimed.look is not None:
+                mirror_book.look(tx, row.customer_id, claimed.look)
         mirror_book.release(tx, row.customer_id)
 
     def _met(self, tx: Tx, claimed: Pass, value: str, state: PassState) -> None:
@@ -228,12 +236,13 @@ class Mirror:
             mirror_book.set_push(tx, push, "sending", tx.now)
         # After a kill between here and the outcome, this send is unknown and must be read back.
         row.settle, row.retry = tx.now + self._settle_s, 0.0
+        row.dirty, row.since = 1, row.since or tx.now
         mirror_book.save(tx, row)
         assert customer.pass_id is not None
         return Plan(customer.pass_id, wanted, send, message, pushes, face, notification)
 
     def _adopt(
-        self, tx: Tx, row: Pass, customer: Customer, sends: list[Send], observed: int, tap_id: str | None
+        self, tx: Tx, row: Pass, customer: Customer, sends: list[Send], observed: int, looking: str | None
     ) -> Customer:
         """Anything but what we confirmed or may have in flight was written by others: take it over.
 
@@ -243,7 +252,9 @@ class Mirror:
         rightful = {row.confirmed, *(s.points for s in sends)} | ({sends[0].base} if sends else set())
         if observed not in rightful:
             last = sends[-1].points if sends else (row.confirmed or 0)
-            customer = customers.adopt(tx, self._till.shop, customer, observed - last, tap_id)
+            customer = customers.adopt(
+                tx, self._till.shop, customer, observed - last, (looking or "").split()
+            )
             row.foreign_seen += 1
             row.dirty, row.said, row.since = 1, 0, row.since or tx.now
             log.warning(
@@ -407,7 +418,8 @@ class Mirror:
             behind = (row.confirmed or 0) != max(0, customer.points)
             row.dirty = int(behind or bool(mirror_book.planned(tx, row.customer_id)))
             row.since = row.since if row.dirty else None
-            row.settle = row.settle or tx.now + self._settle_s
+            if answer.outcome is Outcome.DONE:
+                row.settle = row.settle or tx.now + self._settle_s
         else:
             row.dirty = 1
             self._back_off(tx, row, answer)

@@ -1,7 +1,7 @@
 """An honest loyalty service in memory, behind the daemon's `Provider`: it does what its script says, and tells.
 
 What a request does to the pass and what the till hears of it are two things: `Fault` says both. Everything that
-was applied is in `journal`, in the order of application; every request with a text is in `texts`.
+was applied is in `journal`, in the order of application; every request whose text may have been shown is in `texts`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Service:
     ) -> Answer:
         self._note("write", pass_id)
         fault = self.down or (self.writes.popleft() if self.writes else FINE)
-        if message is not None and fault.outcome is not Outcome.NOT_SENT:
+        if message is not None and fault.outcome in (Outcome.DONE, Outcome.UNKNOWN):
             self.texts.append((pass_id, message))
         return await self._write(fault, Applied(0, pass_id, points, message), deadline)
 

@@ -197,11 +197,16 @@ class House:
 
     # -- as the mirror's clock --------------------------------------------------------------------------
 
+    def bare_mirror(self) -> Mirror:
+        """A mirror like the daemon's, to run and to kill."""
+        mirror = Mirror(self.till, self.store, self.provider, self.time, SETTLE_S)
+        self.till.kick_mirror = mirror.kick
+        return mirror
+
     @asynccontextmanager
     async def mirroring(self) -> AsyncIterator[None]:
         """The mirror's own loop runs; an orderly stop at the end."""
-        mirror = Mirror(self.till, self.store, self.provider, self.time, SETTLE_S)
-        self.till.kick_mirror = mirror.kick
+        mirror = self.bare_mirror()
         async with anyio.create_task_group() as group:
             group.start_soon(mirror.run)
             try:

@@ -129,7 +129,7 @@ def unknown(tx: Tx, shop: Shop, customer: Customer, reason: str) -> None:
         )
 
 
-def adopt(tx: Tx, shop: Shop, customer: Customer, delta: int, tap_id: str | None) -> Customer:
+def adopt(tx: Tx, shop: Shop, customer: Customer, delta: int, tap_ids: list[str]) -> Customer:
     """Others changed the balance at the service: enter the change and correct what was shown of it."""
     ref = f"pass/{customer.id}"
     book.enter(
@@ -143,7 +143,7 @@ def adopt(tx: Tx, shop: Shop, customer: Customer, delta: int, tap_id: str | None
         why="Changed at the service by others.",
     )
     customer = book.customer(tx, customer.id)
-    if tap_id:
+    for tap_id in tap_ids:
         tap = book.tap(tx, shop.till, tap_id)
         if tap is not None:
             taps.say_again(tx, shop, tap, customer, tap.status)
