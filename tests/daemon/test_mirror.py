@@ -11,14 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import func, select, text
 
 from rigs import service
 from rigs.clock import BACKEND, VirtualLoop
 from rigs.service import Fault
 from rigs.till import COFFEE, SETTLE_S, House, make_template
+from tilltap.ledger import tables
+from tilltap.ledger.engine import Sql
 from tilltap.model import Messages, PassFace
 
 pytestmark = pytest.mark.anyio
@@ -585,6 +589,7 @@ async def test_a_template_without_the_field_does_not_hold_up_the_balance(ana: Ho
 # -- anything, in any order -----------------------------------------------------------------------------
 
 FAULTS = [service.FINE, *UNSURE.values(), *DOUBLED.values(), *SURE.values()]
+SPENT_TEXTS = Sql(select(func.count()).select_from(tables.push).where(text("state IN ('sent', 'maybe')")))
 STEPS = st.one_of(
     st.tuples(st.just("sell"), st.sampled_from(["5", "10", "20"])),
     st.tuples(st.just("wait"), st.sampled_from([0.06, 0.2, 1.0, 9.0, 45.0, 130.0])),
@@ -619,76 +624,74 @@ def test_whatever_happens_the_balance_ends_right_and_no_text_goes_twice(
         assert house.store.wrong == []
 
 
+class Life:
+    """A till whose mirror runs, is killed and is started again while things happen."""
+
+    def __init__(self, house: House, group: anyio.abc.TaskGroup) -> None:
+        self.house = house
+        self.group = group
+        self.sales: list[str] = []
+        self.scope = anyio.CancelScope()
+        self.ended = anyio.Event()
+
+    def start(self) -> None:
+        self.scope, self.ended = anyio.CancelScope(), anyio.Event()
+        self.group.start_soon(self._run, self.scope, self.ended)
+
+    async def _run(self, scope: anyio.CancelScope, ended: anyio.Event) -> None:
+        with scope:
+            await self.house.bare_mirror().run()
+        ended.set()
+
+    async def kill(self) -> None:
+        self.scope.cancel()
+        await self.ended.wait()
+
+    async def step(self, what: str, value: Any) -> None:
+        house, sale_id = self.house, str(len(self.sales))
+        match what:
+            case "sell":
+                await sell(house, sale_id, value)
+                self.sales.append(sale_id)
+            case "redeem":
+                sale = await house.call("sale.open", sale_id=sale_id, total="8", value="ana")
+                if sale["offers"]:
+                    await house.call("sale.accept", sale_id=sale_id, reward="five-off")
+                await house.call("sale.close", sale_id=sale_id)
+                self.sales.append(sale_id)
+            case "refund" if self.sales:
+                await house.call("sale.refund", sale_id=self.sales[-1], refund_id=f"of {self.sales[-1]}")
+            case "wait":
+                await anyio.sleep(value)
+            case "hours":
+                house.time.move(value * 3600)
+            case "tap":
+                await house.tap("ana")
+            case "kill":
+                await self.kill()
+                house.restart()
+                self.start()
+
+
 async def _live(house: House, steps: list[Any], writes: list[Fault], reads: list[Fault]) -> None:
     house.time.loop = asyncio.get_running_loop()  # type: ignore[assignment]
-    # Each sale has a text of its own, so that a repeated one shows.
-    words = Messages(
-        earned="earned at {balance}", reached="reached at {balance}", redeemed="used at {balance}"
-    )
-    await house.reload(replace(COFFEE, messages=words))
     house.service.add("pass-ana", 4, ext_id="ana")
     await house.call("customer.find", value="ana")
     house.service.writes.extend(writes)
     house.service.reads.extend(reads)
-    running: anyio.CancelScope | None = None
-    sales = 0
     async with anyio.create_task_group() as group:
-
-        async def live() -> None:
-            nonlocal running
-            with anyio.CancelScope() as running:
-                await house.bare_mirror().run()
-
-        group.start_soon(live)
+        life = Life(house, group)
+        life.start()
         for what, value in steps:
-            match what:
-                case "sell":
-                    sales += 1
-                    await sell(house, str(sales), value)
-                case "redeem":
-                    sale = await house.call("sale.open", sale_id=f"r{sales}", total="8", value="ana")
-                    sales += 1
-                    if sale["state"] == "open" and sale["offers"]:
-                        await house.call("sale.accept", sale_id=sale["sale_id"], reward="five-off")
-                    await house.call("sale.close", sale_id=sale["sale_id"])
-                case "refund" if sales:
-                    await house.call(
-                        "sale.refund", sale_id=_last(sales), refund_id=f"f{sales}"
-                    ) if await _sold(house, sales) else None
-                case "wait":
-                    await anyio.sleep(value)
-                case "hours":
-                    house.time.move(value * 3600)
-                case "tap":
-                    await house.tap("ana")
-                case "kill":
-                    assert running is not None
-                    running.cancel()
-                    await anyio.sleep(0.001)
-                    house.restart()
-                    group.start_soon(live)
-            await anyio.sleep(0.001)
+            await life.step(what, value)
         house.service.writes.clear()
         house.service.reads.clear()
         await anyio.sleep(4 * SETTLE_S)
-        running.cancel()
+        await life.kill()
     ledger = await house.points("ana")
-    assert ledger is not None
     assert ledger == await house.sum_of_entries("ana")
-    assert house.service.passes["pass-ana"].points == max(0, ledger)
-    found = (await house.call("status"))["mirror"]
-    assert found == {"waiting": 0, "oldest_age_s": None, "parked": 0, "foreign": 0}
-    sent = [text for _, text in house.service.texts]
-    assert len(sent) <= sales
-
-
-def _last(sales: int) -> str:
-    return str(sales)
-
-
-async def _sold(house: House, sales: int) -> bool:
-    try:
-        await house.call("sale.get", sale_id=_last(sales))
-    except Exception:
-        return False
-    return True
+    assert shown(house) == max(0, ledger or 0)
+    assert await mirror(house) == {"waiting": 0, "oldest_age_s": None, "parked": 0, "foreign": 0}
+    # Each text belongs to a sale of its own, and is spent by being sent.
+    spent = await house.store.run(lambda tx: tx.scalar(SPENT_TEXTS))
+    assert len(texts(house)) <= spent <= len(life.sales)
