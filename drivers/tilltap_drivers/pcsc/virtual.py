@@ -1,0 +1,249 @@
+"""PC/SC readers without hardware: a pcscd of one's own with the vpcd driver, and cards for its readers.
+
+For tests and demonstrations; shipped, not a mock: pcscd, its library and the driver under test are the real
+ones. Source of the wire format: the project's PC/SC notes (ecp-and-pcsc.md, section 4).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, Self
+
+# Where Debian's vsmartcard-vpcd puts the driver.
+VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
+INSTALL = "apt install pcscd vsmartcard-vpcd"
+
+# A contactless card without historical bytes (ecp-and-pcsc.md, 3.2).
+ATR = bytes.fromhex("3B80800101")
+
+# Seconds pcscd may take until it listens; it needs 0.05.
+START = 10.0
+
+# Ports tried for the virtual readers: each entry of pcscd's configuration takes two, one after the other.
+FIRST_PORT, LAST_PORT = 36000, 60000
+
+# What vpcd asks with a message of one byte.
+POWER_OFF, POWER_ON, RESET, GET_ATR = 0, 1, 2, 4
+
+
+class VirtualError(Exception):
+    """The virtual readers cannot be had; one line with the remedy."""
+
+
+class CardLike(Protocol):
+    """A simulated phone or card."""
+
+    def answer(self, command: bytes) -> bytes:
+        """The response APDU to a command APDU."""
+        ...
+
+    def field_off(self) -> None:
+        """The reader switched its field off: every session is forgotten."""
+        ...
+
+
+class Lifted(Exception):
+    """Raised by a card's `answer`: it leaves the field, in the middle of the exchange or after `last`."""
+
+    def __init__(self, last: bytes = b"") -> None:
+        super().__init__()
+        self.last = last
+
+
+class VirtualReaders:
+    """A private pcscd with `count` readers, named `<name> 0 00 00`, `<name> 1 00 00` ...
+
+    It runs in a mount namespace of its own, so that it neither meets nor disturbs the machine's pcscd; a
+    process reaches it through `environment`, which its PC/SC library reads once, at its first call.
+    """
+
+    def __init__(self, folder: Path, count: int = 1, name: str = "tilltap virtual") -> None:
+        self.folder = folder
+        self.names = [f"{name} {number} 00 00" for number in range(count)]
+        self._run = folder / "run"
+        self._config = folder / "readers"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports = free_ports(count)
+        self.slots = [Slot(port) for port in self._ports]
+        self._prepare(name)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PCSCLITE_CSOCK_NAME": str(self._run / "pcscd.comm")}
+
+    def _prepare(self, name: str) -> None:
+        pcscd = shutil.which("pcscd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if pcscd is None or not VPCD.exists():
+            raise VirtualError(f"virtual PC/SC readers need pcscd and vsmartcard-vpcd: {INSTALL}")
+        self._pcscd = pcscd
+        for folder in (self._run, self._config):
+            folder.mkdir(parents=True)
+        for number, port in enumerate(self._ports):
+            # A library serves one entry; a copy of it is another library.
+            library = shutil.copy(VPCD, self.folder / f"vpcd{number}.so")
+            (self._config / str(number)).write_text(
+                f'FRIENDLYNAME "{name} {number}"\nDEVICENAME /dev/null:{port:#x}\n'
+                f"LIBPATH {library}\nCHANNELID {port:#x}\n"
+            )
+
+    def start(self) -> None:
+        """VirtualError if pcscd does not come up."""
+        for left in self._run.iterdir():
+            left.unlink()
+        # /run/pcscd is built into pcscd; inside the namespace it is our folder.
+        script = 'mkdir -p /run/pcscd && mount --bind "$1" /run/pcscd && shift && exec "$@"'
+        pcscd = [self._pcscd, "--foreground", "--config", str(self._config)]
+        with (self.folder / "pcscd.log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [*_namespace(), "sh", "-c", script, "sh", str(self._run), *pcscd],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + START
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise VirtualError(f"pcscd did not start: {self._last_words()}")
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.environment["PCSCLITE_CSOCK_NAME"]) == 0
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "pcscd.log").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ends pcscd, with `SIGKILL` as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for slot in self.slots:
+            slot.remove()
+        self.stop()
+
+
+def _namespace() -> list[str]:
+    return ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` ports, each free with the one above it: vpcd takes a second for its second slot."""
+    start = FIRST_PORT + os.getpid() * 64 % (LAST_PORT - FIRST_PORT)
+    found: list[int] = []
+    for port in range(start - start % 2, LAST_PORT + 2000, 2):
+        if _is_free(port) and _is_free(port + 1):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise VirtualError("no free ports for virtual readers on this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+class Slot:
+    """One virtual reader's field: at most one card is in it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._done = threading.Event()
+
+    def present(self, card: CardLike) -> None:
+        """Puts the card into the field, where it answers from a thread until it is removed."""
+        assert self._socket is None, "there is a card in the field"
+        self._done.clear()
+        self._socket = socket.create_connection(("127.0.0.1", self.port))
+        self._thread = threading.Thread(target=self._serve, args=(self._socket, card), daemon=True)
+        self._thread.start()
+
+    def remove(self) -> None:
+        """Takes the card out of the field; without one, nothing happens."""
+        if self._socket is None or self._thread is None:
+            return
+        _shut(self._socket)
+        self._thread.join()
+        self._socket.close()
+        self._socket = self._thread = None
+
+    def until_read(self, within: float) -> bool:
+        """Until the reader has ended its conversation by resetting the field, or the card has left."""
+        return self._done.wait(within)
+
+    def _serve(self, connection: socket.socket, card: CardLike) -> None:
+        talked = False
+        try:
+            while (message := _receive(connection)) is not None:
+                if len(message) > 1:
+                    talked = True
+                    try:
+                        answer = card.answer(message)
+                    except Lifted as lifted:
+                        if lifted.last:
+                            _send(connection, lifted.last)
+                        return
+                    _send(connection, answer)
+                elif message[0] == GET_ATR:
+                    _send(connection, ATR)
+                elif message[0] in (POWER_OFF, RESET):
+                    card.field_off()
+                    if talked:
+                        self._done.set()
+        except OSError:  # the reader, or pcscd as a whole, went away
+            return
+        finally:
+            self._done.set()
+            _shut(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # the other end was faster
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _receive(connection: socket.socket) -> bytes | None:
+    size = _exactly(connection, 2)
+    return _exactly(connection, int.from_bytes(size, "big")) if size else None
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        # vpcd sends length and data apart, and the second only once the first is acknowledged: without this
+        # every APDU costs the 40 ms of a delayed acknowledgement. The kernel forgets it, so it is said again.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        part = connection.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return data
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(len(data).to_bytes(2, "big") + data)
