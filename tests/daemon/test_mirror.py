@@ -664,6 +664,7 @@ class Life:
             case "wait":
                 await anyio.sleep(value)
             case "hours":
+                await anyio.sleep(SETTLE_S)  # no request outlives that, and a leap would let it
                 house.time.move(value * 3600)
             case "tap":
                 await house.tap("ana")
