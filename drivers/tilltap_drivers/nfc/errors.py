@@ -6,11 +6,34 @@ a key, a pass value or any other byte that was read.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class NfcError(Exception):
-    """Something presented could not be used."""
+    """Something presented could not be used. `outcome` is the status of the `ReadFailure` it becomes."""
 
     reason = "unusable"
+    outcome: Literal["no-pass", "unreadable", "locked"] = "unreadable"
+
+
+class NoPass(NfcError):
+    """There is nothing of this shop's on it."""
+
+    outcome = "no-pass"
+
+    def __init__(self, reason: str = "no-pass") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Locked(NfcError):
+    """The customer has to do something first; `reason` is a sentence that says what."""
+
+    outcome = "locked"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = sentence
 
 
 class Malformed(NfcError):
@@ -86,6 +109,26 @@ class Refused(NfcError):
         super().__init__(f"{step}: status {status:04X}")
         self.status = status
         self.reason = f"refused-{status:04X}"
+
+
+class SessionRefused(NfcError):
+    """The device's session record says that something is wrong (google-smart-tap 6)."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"session status {status:02X}")
+        self.reason = f"session-{status:02X}"
+
+
+class Transient(NfcError):
+    """The device asked to try again until the tries were used up."""
+
+    reason = "transient"
+
+
+class NoNonce(NfcError):
+    """The phone gave no nonce to sign, and the settings do not allow to go without."""
+
+    reason = "no-nonce"
 
 
 class Removed(NfcError):
