@@ -150,13 +150,14 @@ async def _typed() -> AsyncIterator[bytes]:
     """Lines of standard input, the last one also without its end."""
     import os
 
-    from anyio import to_thread
+    from anyio.lowlevel import checkpoint
 
     rest = b""
     while True:
         try:
-            # os.read, not sys.stdin: at exit a thread must not sit on the lock of a buffered file.
-            data = await to_thread.run_sync(os.read, 0, 65536, abandon_on_cancel=True)
+            await checkpoint()
+            await _until_typed()
+            data = os.read(0, 65536)
         except OSError:
             data = b""  # closed, or a terminal that is not ours any more
         if not data:
@@ -166,6 +167,16 @@ async def _typed() -> AsyncIterator[bytes]:
             yield line
     if rest:
         yield rest
+
+
+async def _until_typed() -> None:
+    """No thread: one that waits for a line would hold up the end until somebody presses Enter."""
+    from contextlib import suppress
+
+    from anyio import wait_readable
+
+    with suppress(PermissionError):  # a file: it cannot be waited for, and need not be
+        await wait_readable(0)
 
 
 def _say(line: str) -> None:
