@@ -23,11 +23,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from rigs.pos import Pos
 from rigs.pty_port import PtyPort
@@ -130,6 +130,7 @@ class Process:
 
     def __init__(self, logs: Logs, name: str, *arguments: str, env: dict[str, str] | None = None, **streams: Any):
         self.log = logs.new(name)
+        self._reading: threading.Thread | None = None
         with self.log.open("wb") as stderr:
             self.popen: subprocess.Popen[str] = subprocess.Popen(
                 [sys.executable, "-m", "tilltap", *arguments],
@@ -158,12 +159,28 @@ class Process:
 
     def end(self) -> None:
         """However it is now, it is gone afterwards."""
-        for stream in (self.popen.stdin, self.popen.stdout):
-            if isinstance(stream, IO) or stream is not None:
-                stream.close()
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait()
+        if self._reading:
+            self._reading.join()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+    def lines(self) -> queue.Queue[str]:
+        """Its standard output (a pipe), line by line as it comes."""
+        found: queue.Queue[str] = queue.Queue()
+
+        def read() -> None:
+            assert self.popen.stdout is not None
+            for line in self.popen.stdout:
+                found.put(line.rstrip("\n"))
+
+        self._reading = threading.Thread(target=read, daemon=True)
+        self._reading.start()
+        return found
 
 
 def run_cli(logs: Logs, *arguments: str, within: float = START, **streams: Any) -> tuple[int, str, list[str]]:
@@ -433,15 +450,3 @@ def simulator(logs: Logs, link: Path) -> Iterator[Process]:
 def type_line(process: Process, line: str) -> None:
     assert process.popen.stdin is not None
     print(line, file=process.popen.stdin, flush=True)
-
-
-def lines_of(stream: IO[str]) -> queue.Queue[str]:
-    """Lines of a process's output as they come, for reading with a timeout."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in stream:
-            lines.put(line.rstrip("\n"))
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
