@@ -52,6 +52,13 @@ class Folder:
                 del self._seen[next(iter(self._seen))]
         return last is None or now - last >= FOLD_S
 
+    def same(self, old: Key, new: Key) -> None:
+        """What was seen as `old` is `new`: its time goes on under that name."""
+        with self._lock:
+            last = self._seen.pop(old, None)
+            if last is not None:
+                self._seen[new] = max(last, self._seen.get(new, last))
+
 
 class Reader:
     """One configured reader, supervised."""
@@ -139,6 +146,7 @@ class Reader:
             owner = await self._till.tap(self.name, item.source, value, is_new=is_new)
             if owner is not None:
                 self._owners[value] = owner
+                self._folder.same(("value", value), ("customer", str(owner)))
                 while len(self._owners) > FOLD_SIZE:
                     del self._owners[next(iter(self._owners))]
         except CallError as busy:
@@ -147,7 +155,10 @@ class Reader:
             self._busy.release()
 
     async def _say(self, state: str, remedy: str) -> None:
-        await self._till.reader_changed(self.name, state, remedy)
+        try:
+            await self._till.reader_changed(self.name, state, remedy)
+        except CallError as busy:
+            log.warning("reader's state not told", reader=self.name, state=state, error=busy.code)
 
 
 class Readers:
