@@ -86,7 +86,9 @@ def during_reads(logs: Logs, fault: str) -> dict:
             wait_until(right, 20, "the tap corrected")
         return {
             "took": took,
-            "taps": [(e.params["tap_id"], e.params["status"], e.params["balance"]) for e in shop.events.of("tap")],
+            "taps": [
+                (e.params["tap_id"], e.params["status"], e.params["balance"]) for e in shop.events.of("tap")
+            ],
         }
 
 

@@ -53,7 +53,9 @@ def test_blobs_on_the_serial_line(noisy: Shop, alphabet: bytes, blobs: int) -> N
         pour(noisy.reader.master, bytes(rng.choices(alphabet, k=BLOB)) + b"\r\n")
         noisy.tap(str(regular.ext_id))
         noisy.events.wait(
-            lambda e, n=n: e.method == "tap" and e.params["balance"] == n and e.params["status"] == "identified",
+            lambda e, n=n: (
+                e.method == "tap" and e.params["balance"] == n and e.params["status"] == "identified"
+            ),
             after=mark,
         )
     assert [r["state"] for r in noisy.ask("status")["readers"]] == ["up"]

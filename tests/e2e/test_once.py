@@ -70,7 +70,10 @@ def test_what_was_answered_survives_a_kill(shop: Shop) -> None:
     shop.start()
     assert shop.ask("sale.get", sale_id="open") == accepted
     with shop.pos() as pos:
-        assert pos.error("sale.accept", sale_id="other", reward="five-off")["data"]["code"] == "reward-unavailable"
+        assert (
+            pos.error("sale.accept", sale_id="other", reward="five-off")["data"]["code"]
+            == "reward-unavailable"
+        )
         with_tap = pos.result("sale.attach", sale_id="other", tap_id=tap_id)
     assert with_tap["customer"]["ext_id"] == ANNA
 
@@ -140,7 +143,9 @@ def two_sales_through_a_crash(logs: Logs, point: str, count: int, fault: str, en
         till.call("sale.open", sale_id="s1", total="10.00", value=BEN)
         till.call("sale.close", sale_id="s1", total="10.00", paid="10.00")
         wait_until(
-            lambda: not shop.running or shop.sandbox.balance(BEN) == 5 or till.call("status")["mirror"]["parked"],
+            lambda: (
+                not shop.running or shop.sandbox.balance(BEN) == 5 or till.call("status")["mirror"]["parked"]
+            ),
             30,
             "the first sale at the service, or a crash",
         )

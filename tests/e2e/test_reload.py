@@ -59,7 +59,11 @@ def test_rules_of_open_sales_outlive_a_restart(shop: Shop) -> None:
         (GENEROUS, {"settle": "7"}, ["loyalty.settle", "restart needed"]),
         (GENEROUS, {"socket": "elsewhere.sock"}, ["pos.socket", "restart needed"]),
         (GENEROUS, {"ledger": "sqlite:///other.db"}, ["ledger.url", "restart needed"]),
-        (GENEROUS.replace("[program]", '[program]\ncurrency = "EUR"'), {}, ["program.currency", "restart needed"]),
+        (
+            GENEROUS.replace("[program]", '[program]\ncurrency = "EUR"'),
+            {},
+            ["program.currency", "restart needed"],
+        ),
     ],
     ids=["mistakes", "placeholder", "settle", "socket", "ledger", "currency"],
 )

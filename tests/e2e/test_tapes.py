@@ -31,7 +31,9 @@ def readable(golden: dict[str, Any]) -> bool:
 def expected(golden: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
     """(source, status, ext id) of each tap event."""
     return [
-        (g["source"], "identified", f"zz-secret-tape-{n}") if readable(g) else (g["source"], "unreadable", None)
+        (g["source"], "identified", f"zz-secret-tape-{n}")
+        if readable(g)
+        else (g["source"], "unreadable", None)
         for n, g in enumerate(golden)
     ]
 
@@ -45,9 +47,7 @@ def make_known(shop: Shop) -> None:
     settings = load(shop.config)
     store, _ = open_store(settings)
     rules = Rules(settings.till, settings.program, 1)
-    states = [
-        PassState(p.id, p.ext_id, p.nfc, points=p.balance) for p in shop.sandbox.service.passes()
-    ]
+    states = [PassState(p.id, p.ext_id, p.nfc, points=p.balance) for p in shop.sandbox.service.passes()]
     try:
         store.run_now(lambda tx: [customers.meet(tx, rules, str(s.nfc), s) for s in states])
     finally:
@@ -69,8 +69,7 @@ def make_known(shop: Shop) -> None:
 def test_every_tap_of_a_tape_is_told_once_and_in_order(logs: Logs, name: str, size: int | None) -> None:
     tape, golden = tapes.load(name), tapes.golden(name)
     reader = (
-        '[[reader]]\nname = "counter"\nport = "vtap"\n'
-        f'prefix = "{tape.prefix}"\npostfix = "{tape.postfix}"\n'
+        f'[[reader]]\nname = "counter"\nport = "vtap"\nprefix = "{tape.prefix}"\npostfix = "{tape.postfix}"\n'
     )
     with Shop(logs, *regulars(golden), readers=reader) as shop:
         make_known(shop)

@@ -141,5 +141,3 @@ def test_demo_exits_0_only_if_all_was_right(demos, name, code, complains):
     assert demos[name].popen.returncode == code, demos[name].said()
     assert ("Every balance and message was right." in out) == (code == 0)
     assert any(complains in line for line in demos[name].said()) == bool(complains)
-
-

@@ -93,7 +93,9 @@ def wait_until(condition: Callable[[], T], within: float, what: str | Callable[[
     until = time.monotonic() + within
     while not (value := condition()):
         if time.monotonic() > until:
-            raise AssertionError(f"after {within:.0f} s still not: {what if isinstance(what, str) else what()}")
+            raise AssertionError(
+                f"after {within:.0f} s still not: {what if isinstance(what, str) else what()}"
+            )
         time.sleep(LOOK)
     return value
 
@@ -128,7 +130,9 @@ class Logs:
 class Process:
     """One `tilltap ...` with its standard error in the session's folder."""
 
-    def __init__(self, logs: Logs, name: str, *arguments: str, env: dict[str, str] | None = None, **streams: Any):
+    def __init__(
+        self, logs: Logs, name: str, *arguments: str, env: dict[str, str] | None = None, **streams: Any
+    ):
         self.log = logs.new(name)
         self._reading: threading.Thread | None = None
         with self.log.open("wb") as stderr:
@@ -235,9 +239,7 @@ class Watcher:
 
     def of(self, method: str, **fields: Any) -> list[Event]:
         """What came under this method with these fields."""
-        return [
-            e for e in list(self.events) if e.method == method and fields.items() <= e.params.items()
-        ]
+        return [e for e in list(self.events) if e.method == method and fields.items() <= e.params.items()]
 
 
 class Shop:
