@@ -19,6 +19,7 @@ from tilltap.config.diff import diff
 from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
+from tilltap.config.wallet import load_wallet
 from tilltap.errors import StartError
 from tilltap.ledger import book, mirror_book, tables
 from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
@@ -111,6 +112,7 @@ class _Daemon:
     def __init__(self, settings: Settings, config: Path) -> None:
         self.settings = settings
         self.config = config
+        self.wallet = load_wallet(settings.wallet, settings.base_dir)
         self.store, self.clock = open_store(settings)
         try:
             service = make_provider(
@@ -163,7 +165,7 @@ class _Daemon:
 
         self._served, self._mirrored = anyio.Event(), anyio.Event()
         await group.start(serve_socket)
-        self._readers = Readers(self.till, self.clock, group)
+        self._readers = Readers(self.till, self.clock, group, self.wallet)
         await self._readers.apply(self.settings.readers)
         group.start_soon(self._run_mirror)
         group.start_soon(self.till.directory.keep_fresh)

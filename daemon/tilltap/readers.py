@@ -17,6 +17,7 @@ from tilltap.log import places
 from tilltap.passes import Unreadable, parse
 from tilltap.till.desk import Till
 from tilltap_drivers.contract import Driver, Health, PassRead, ReaderFault, ReadFailure
+from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.registry import DRIVERS
 
 log = structlog.get_logger()
@@ -164,10 +165,11 @@ class Reader:
 class Readers:
     """All readers of the till; a reload restarts only those whose settings changed."""
 
-    def __init__(self, till: Till, clock: Clock, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, till: Till, clock: Clock, group: anyio.abc.TaskGroup, wallet: Wallet) -> None:
         self._till = till
         self._clock = clock
         self._group = group
+        self._wallet = wallet
         self._running: dict[str, tuple[Any, anyio.CancelScope, anyio.Event]] = {}
 
     async def apply(self, settings: tuple[Any, ...]) -> None:
@@ -183,7 +185,7 @@ class Readers:
                 scope, ended = anyio.CancelScope(), anyio.Event()
                 self._running[name] = (new, scope, ended)
                 self._group.start_soon(
-                    self._run, Reader(new, _driver(new), self._till, self._clock), scope, ended
+                    self._run, Reader(new, _driver(new, self._wallet), self._till, self._clock), scope, ended
                 )
 
     async def _run(self, reader: Reader, scope: anyio.CancelScope, ended: anyio.Event) -> None:
@@ -198,6 +200,6 @@ class Readers:
             scope.cancel()
 
 
-def _driver(settings: Any) -> Driver:
+def _driver(settings: Any, wallet: Wallet) -> Driver:
     entry = next(r for r in DRIVERS.values() if isinstance(settings, r.settings))
-    return entry.driver(settings)
+    return entry.driver(settings, wallet)

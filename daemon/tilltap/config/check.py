@@ -12,7 +12,7 @@ from tilltap.config.files import StrPath, read_text
 from tilltap.config.load import examine, folder
 from tilltap.config.mistakes import Mistake
 from tilltap.config.model import DEFAULT_KEY_FILES, Loyalty
-from tilltap.config.secrets import SecretError, load_secret
+from tilltap.config.secrets import SecretError, load_key_file, load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.types import resolve
 from tilltap.model import Currency, Earn, Reward
@@ -21,7 +21,11 @@ from tilltap.model import Currency, Earn, Reward
 def check(path: StrPath) -> Settings:
     """As `load`, and opens the files with secrets and certificates too; their mistakes are at the key."""
     examined = examine(read_text(path), file=str(path), base_dir=folder(path))
-    named = [*_key_file(examined.written, examined.base_dir), *_ca_file(examined.written, examined.base_dir)]
+    named = [
+        mistake
+        for look in (_key_file, _ca_file, _wallet_keys)
+        for mistake in look(examined.written, examined.base_dir)
+    ]
     return examined.settings(hostname=platform.node(), more=named)
 
 
@@ -37,6 +41,18 @@ def _key_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
             load_secret(name, base_dir)
     except SecretError as error:
         yield Mistake(path, error.what, error.hint)
+
+
+def _wallet_keys(written: Document, base_dir: Path) -> Iterator[Mistake]:
+    apple, google = ("wallet", "apple", "keys"), ("wallet", "google", "key")
+    for path in [*((*apple, place) for place in written.places(apple)), google]:
+        try:
+            if name := written.get(path, ""):
+                load_key_file(name, base_dir)
+        except SecretError as error:
+            yield Mistake(path, error.what, error.hint)
+        except ImportError:
+            yield Mistake(path, "the package for keys is not installed", "pip install 'tilltap[pcsc]'")
 
 
 def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tilltap import templates
 from tilltap.config.mistakes import Mistake, shown
-from tilltap.config.model import DEFAULT_DRIVER, MessageTexts
+from tilltap.config.model import DEFAULT_DRIVER, WITHOUT_KEYS, MessageTexts
 from tilltap.config.positions import KeyPath
 from tilltap.rules.messages import TRAINING
 from tilltap_drivers.vtap.config_txt import frame_spec
@@ -67,6 +67,7 @@ def cross_mistakes(document: Document) -> Iterator[Mistake]:
     yield from _templates(document)
     yield from _pushes(document)
     yield from _frames(document)
+    yield from _wallet(document)
 
 
 def _earning(document: Document) -> Iterator[Mistake]:
@@ -166,3 +167,18 @@ def _frame_mistake(document: Document, reader: KeyPath, problem: str) -> Mistake
     return Mistake(
         (*reader, key), what, hint.removesuffix(")") or "write both exactly as in the reader's config.txt"
     )
+
+
+def _wallet(document: Document) -> Iterator[Mistake]:
+    """Readers that do not decrypt by themselves need keys, or cards that need none."""
+    wallet: KeyPath = ("wallet",)
+    if document.has(wallet):
+        if not document.anything_wrong_in(wallet) and not document.get(wallet, {}):
+            yield Mistake(wallet, "names nobody's passes", "add a [wallet.apple] or a [wallet.google] table")
+        return
+    for place in document.places(("reader",)):
+        reader: KeyPath = ("reader", place)
+        cards = (*reader, "cards")
+        if document.get((*reader, "driver"), DEFAULT_DRIVER) in WITHOUT_KEYS and not document.places(cards):
+            hint = "add [wallet.apple] or [wallet.google]"
+            yield Mistake((*reader, "driver"), "this reader needs the keys of the passes", hint)

@@ -43,12 +43,7 @@ def reference() -> str:
     """The text of REFERENCE.md."""
     definitions = File.model_json_schema()["$defs"]
     sections = (_section(header, model, definitions[model.__name__]) for header, model in tables() if header)
-    return _PREAMBLE + "".join(sections) + _wallet()
-
-
-def _wallet() -> str:
-    """The one table of the contract that has no model yet."""
-    return f"\n## `[wallet]`\n\n{_words(File.model_fields['wallet'].description or '')}\n"
+    return _PREAMBLE + "".join(sections)
 
 
 def _section(header: str, model: type[BaseModel], definition: dict[str, Any]) -> str:
@@ -71,6 +66,10 @@ def _kind(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{_toml(option)}`" for option in options)
     if "not" in schema:
         return "–"
+    if "anyOf" in schema:
+        return ", or ".join(_kind(option) for option in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"list of {_kind(schema['items'])}"
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     limits = f" from {low} to {schema['maximum']}" if low is not None else ""
     words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}

@@ -12,12 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from tilltap.config.mistakes import did_you_mean, shown
 from tilltap.config.types import (
+    CollectorId,
     CurrencyCode,
     Label,
     LedgerUrl,
     MessageText,
     Money,
     Name,
+    PassTypeIds,
     PathText,
     Price,
     SocketPath,
@@ -27,6 +29,7 @@ from tilltap.config.types import (
     refuse,
 )
 from tilltap.model import Messages, PassFace
+from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
 from tilltap_drivers.registry import PLANNED
 from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
 
@@ -36,6 +39,21 @@ MOST_POINTS = 1_000_000
 Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
 # Below a second no request is over; one that a service still applies after an hour is a fault to report.
 SETTLE_SECONDS = (1, 3600)
+# The kinds of Google pass, as tilltap_drivers.nfc.wallet.OBJECT_TYPES names them.
+GoogleObject = Literal[
+    "loyalty",
+    "offer",
+    "gift-card",
+    "private-label",
+    "event-ticket",
+    "flight",
+    "transit",
+    "generic",
+    "generic-private",
+    "customer",
+]
+# Ordinary cards that may identify, as tilltap_drivers.pcsc.settings.CARDS names them.
+CardKind = Literal["ndef", "uid"]
 DEFAULT_KEY_FILES = {"passentry": "passentry.key", "sandbox": None}
 _MESSAGES, _FACE = Messages(), PassFace()
 PLANNED_PROVIDERS = ("passquare", "passworks", "passmachine")
@@ -170,6 +188,39 @@ class Loyalty(Table):
     read back after it."""
 
 
+class AppleWallet(Table):
+    """Apple Wallet passes, for readers that do not decrypt by themselves."""
+
+    pass_type_id: PassTypeIds = Field(examples=["pass.com.example.coffee"])
+    """Kind of pass to ask a phone for, or a list in order of preference."""
+    keys: list[PathText] = Field(min_length=1, max_length=CANDIDATES_LIMIT, examples=[["apple-1.pem"]])
+    """Files with the private keys (P-256, PEM or DER) of these passes, one key each. A bare name is looked up
+    in `$CREDENTIALS_DIRECTORY` first."""
+
+
+class GoogleWallet(Table):
+    """Google Wallet passes, for readers that do not decrypt by themselves."""
+
+    collector_id: CollectorId = Field(examples=["20180608"])
+    """The collector the passes may be given to."""
+    key: PathText = Field(examples=["google.pem"])
+    """File with the collector's private key (P-256, PEM or DER)."""
+    key_version: int = Field(default=1, ge=0, le=2**32 - 1)
+    """Version under which the key's public half is registered with Google."""
+    objects: list[GoogleObject] = Field(default=["loyalty"], min_length=1)
+    """Kinds of pass that identify a customer, in order of preference."""
+
+
+class Wallet(Table):
+    """Needed by readers that do not decrypt by themselves (`pcsc`); other readers bring keys of their own.
+
+    At least one of `[wallet.apple]` and `[wallet.google]`.
+    """
+
+    apple: AppleWallet | None = None
+    google: GoogleWallet | None = None
+
+
 def _mode(value: object) -> object:
     if value == "passive":
         refuse("passive mode is not available yet", 'now: "active"')
@@ -182,7 +233,7 @@ class VtapReader(Table):
     name: Name | None = Field(default=None, examples=["counter"])
     """The reader's name in events and logs, unique; the driver's name if left out."""
     driver: Literal["vtap"] = "vtap"
-    """Kind of reader. `pcsc` and `pn532` are not available yet."""
+    """Kind of reader. `pn532` is not available yet."""
     port: PathText = Field(examples=["/dev/serial/by-id/usb-*VTAP*"])
     """The serial device, or a pattern (`*` `?` `[...]`) that matches exactly one."""
     baud: Baud = 9600
@@ -194,6 +245,23 @@ class VtapReader(Table):
     empty means bare lines."""
     postfix: str = DEFAULT_POSTFIX
     """What stands behind a tap, exactly as `ComPortPostfix` or `SerialPostfix`."""
+
+
+class PcscReader(Table):
+    """Any PC/SC reader for contactless cards; passes are decrypted on the till, with the keys of `[wallet]`.
+
+    An iPhone does not bring the pass up by itself at such a reader: the customer opens it first.
+    """
+
+    name: Name | None = Field(default=None, examples=["desk"])
+    """The reader's name in events and logs, unique; the driver's name if left out."""
+    driver: Literal["pcsc"]
+    """`pcsc`."""
+    match: Name = Field(examples=["ACR1252"])
+    """Part of the reader's name in pcscd, in capitals or not; it must match exactly one."""
+    cards: list[CardKind] = Field(default=[])
+    """What of an ordinary card counts as a customer's value: `ndef` the text on an NFC Forum tag, `uid` the
+    number of its chip. Nothing of them is secret: anybody can copy them."""
 
 
 class ReplayReader(Table):
@@ -211,8 +279,10 @@ class ReplayReader(Table):
     """How fast to play: 2.0 is twice as fast."""
 
 
-READERS: dict[str, type[Table]] = {"vtap": VtapReader, "replay": ReplayReader}
+READERS: dict[str, type[Table]] = {"vtap": VtapReader, "pcsc": PcscReader, "replay": ReplayReader}
 DEFAULT_DRIVER = "vtap"
+# Drivers of readers that do not decrypt by themselves: they need [wallet].
+WITHOUT_KEYS = ("pcsc",)
 
 
 def _available(reader: object) -> object:
@@ -235,7 +305,9 @@ def _driver(reader: Any) -> str:
 
 
 Reader = Annotated[
-    Annotated[VtapReader, Tag("vtap")] | Annotated[ReplayReader, Tag("replay")],
+    Annotated[VtapReader, Tag("vtap")]
+    | Annotated[PcscReader, Tag("pcsc")]
+    | Annotated[ReplayReader, Tag("replay")],
     Discriminator(_driver),
     BeforeValidator(_available),
 ]
@@ -266,8 +338,7 @@ class File(Table):
     till: Till = Field(default_factory=Till)
     program: Program
     loyalty: Loyalty
-    wallet: Unavailable | None = None
-    """Keys of Apple and Google passes for readers that do not decrypt by themselves; not available yet."""
+    wallet: Wallet | None = None
     reader: list[Reader] = Field(default_factory=list)
     pos: Pos = Field(default_factory=Pos)
     ledger: Ledger = Field(default_factory=Ledger)

@@ -7,11 +7,15 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilltap.config.types import resolve
 from tilltap.errors import StartError
 
-# An API key has tens of characters; anything of this size is another file.
+if TYPE_CHECKING:
+    from tilltap_drivers.nfc.keys import Key
+
+# An API key has tens of characters, a file with a P-256 key some hundred; anything larger is another file.
 MOST_BYTES = 4096
 # Set by systemd for LoadCredential= (systemd.exec(5)); the service manager guards the files in it.
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -34,22 +38,44 @@ def load_secret(name_or_path: str, base_dir: Path) -> str:
     A bare name is looked up in `$CREDENTIALS_DIRECTORY` first; relative paths begin in `base_dir`.
     SecretError: not there, readable by others, or not one printable line.
     """
+    path, data = _find(name_or_path, base_dir, "put the key in it, on one line, and chmod 600 it")
+    return _line(data, _shown(path))
+
+
+def load_key_file(name_or_path: str, base_dir: Path) -> Key:
+    """The private key of a wallet from its file, found and guarded as by `load_secret`.
+
+    SecretError also for what is no P-256 key, with the reason and never its content.
+    """
+    from tilltap_drivers.nfc.errors import BadKey
+    from tilltap_drivers.nfc.keys import load_key
+
+    path, data = _find(name_or_path, base_dir, "put the private key there and chmod 600 it")
+    try:
+        return load_key(data)
+    except BadKey as error:
+        what, _, hint = str(error).partition("; ")
+        raise SecretError(f"{_shown(path)}: {what}", hint or "name a P-256 private key, PEM or DER") from None
+
+
+def _find(name_or_path: str, base_dir: Path, missing: str) -> tuple[Path, bytes]:
     directory = os.environ.get(CREDENTIALS)
     if directory and "/" not in name_or_path:
         credential = Path(directory) / name_or_path
         if credential.is_file():
-            return _read(credential, guarded=True)
-    return _read(resolve(base_dir, name_or_path), guarded=False)
+            return credential, _read(credential, missing, guarded=True)
+    path = resolve(base_dir, name_or_path)
+    return path, _read(path, missing, guarded=False)
 
 
-def _read(path: Path, *, guarded: bool) -> str:
+def _read(path: Path, missing: str, *, guarded: bool) -> bytes:
     name = _shown(path)
     try:
         # A symlink is followed: what counts is the file behind it, which is why the open file is asked.
         # O_NONBLOCK: a pipe must not hold up the start.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise SecretError(f"{name}: {_reason(error)}", _remedy(error, name)) from None
+        raise SecretError(f"{name}: {_reason(error)}", _remedy(error, name, missing)) from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -57,9 +83,12 @@ def _read(path: Path, *, guarded: bool) -> str:
         if not guarded and (refusal := exposure(status, os.geteuid())):
             what, remedy = refusal
             raise SecretError(f"{name}: {what}", f"{remedy} {name}")
-        return _line(os.read(fd, MOST_BYTES + 1), name)
+        data = os.read(fd, MOST_BYTES + 1)
     finally:
         os.close(fd)
+    if len(data) > MOST_BYTES:
+        raise SecretError(f"{name}: is larger than {MOST_BYTES} bytes", "is it the right file?")
+    return data
 
 
 def exposure(status: os.stat_result, user: int) -> tuple[str, str] | None:
@@ -76,8 +105,6 @@ def exposure(status: os.stat_result, user: int) -> tuple[str, str] | None:
 
 
 def _line(data: bytes, name: str) -> str:
-    if len(data) > MOST_BYTES:
-        raise SecretError(f"{name}: is larger than {MOST_BYTES} bytes", "is it the right file?")
     secret = data.strip(b" \t\r\n")
     if not secret:
         raise SecretError(f"{name}: is empty", "put the key in it, on one line")
@@ -102,9 +129,9 @@ def _reason(error: OSError) -> str:
     return f"cannot be read: {error.strerror}"
 
 
-def _remedy(error: OSError, name: str) -> str:
+def _remedy(error: OSError, name: str, missing: str) -> str:
     if error.errno == errno.ENOENT:
-        return "put the key in it, on one line, and chmod 600 it"
+        return missing
     if error.errno == errno.EACCES:
         return f"chown {os.geteuid()} {name}"
     return "check its path"

@@ -14,10 +14,11 @@ from tilltap.config.positions import KeyPath, Positions
 from tilltap.config.types import ledger_path, resolve
 from tilltap.loyalty import DEFAULT_URLS
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
+from tilltap_drivers.pcsc.settings import PcscSettings
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
 
-ReaderSettings = VtapSettings | ReplaySettings
+ReaderSettings = VtapSettings | PcscSettings | ReplaySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,32 @@ class LoyaltySettings:
     api_key_file: str | None
     ca_file: Path | None
     settle: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppleSettings:
+    """`keys` are files as written, for `secrets.load_key_file`."""
+
+    pass_type_ids: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleSettings:
+    """`key` is a file as written, for `secrets.load_key_file`."""
+
+    collector_id: int
+    key: str
+    key_version: int
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalletSettings:
+    """Whose passes plain readers ask for; None: not for these."""
+
+    apple: AppleSettings | None = None
+    google: GoogleSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +80,7 @@ class Settings:
     day_starts: time
     program: Program
     loyalty: LoyaltySettings
+    wallet: WalletSettings
     readers: tuple[ReaderSettings, ...]
     pos: PosSettings
     ledger: LedgerSettings
@@ -85,6 +113,7 @@ def build(
         day_starts=time.fromisoformat(document.till.day_starts),
         program=_program(document),
         loyalty=loyalty,
+        wallet=_wallet(document.wallet),
         readers=_readers(document.reader, base_dir),
         pos=pos,
         ledger=ledger,
@@ -140,14 +169,22 @@ def _loyalty(loyalty: model.Loyalty, base_dir: Path) -> LoyaltySettings:
     )
 
 
+def _wallet(wallet: model.Wallet | None) -> WalletSettings:
+    apple, google = (wallet.apple, wallet.google) if wallet else (None, None)
+    return WalletSettings(
+        AppleSettings(tuple(apple.pass_type_id), tuple(apple.keys)) if apple else None,
+        GoogleSettings(int(google.collector_id), google.key, google.key_version, tuple(google.objects))
+        if google
+        else None,
+    )
+
+
 def _ledger(ledger: model.Ledger, base_dir: Path) -> LedgerSettings:
     path = ledger_path(base_dir, ledger.url)
     return LedgerSettings(f"sqlite:///{path}", path)
 
 
-def _readers(
-    readers: list[model.VtapReader | model.ReplayReader], base_dir: Path
-) -> tuple[ReaderSettings, ...]:
+def _readers(readers: list[model.Reader], base_dir: Path) -> tuple[ReaderSettings, ...]:
     taken = {reader.name for reader in readers if reader.name}
     settings: list[ReaderSettings] = []
     for reader in readers:
@@ -166,11 +203,13 @@ def _free_name(driver: str, taken: Collection[str]) -> str:
     return name
 
 
-def _reader(reader: model.VtapReader | model.ReplayReader, name: str, base_dir: Path) -> ReaderSettings:
+def _reader(reader: model.Reader, name: str, base_dir: Path) -> ReaderSettings:
     if isinstance(reader, model.VtapReader):
         # `port` may be a pattern; the folder put in front of a relative one is none.
         port = os.path.normpath(Path(glob.escape(str(base_dir))) / reader.port)
         return VtapSettings(name, port, reader.baud, reader.mode, reader.prefix, reader.postfix)
+    if isinstance(reader, model.PcscReader):
+        return PcscSettings(name, reader.match, tuple(reader.cards))
     return ReplaySettings(name, str(resolve(base_dir, reader.tape)), reader.loop, reader.speed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, get_args
 
@@ -34,9 +35,11 @@ def _mistake(error: ErrorDetails) -> Mistake:
     if kind == "literal_error":
         return _choice(path, ctx["expected"], value)
     if kind == "list_type":
-        return Mistake(
-            path, "there can be several of these", f"write [[{key_text(path)}]], with double brackets"
-        )
+        return _not_a_list(path, table_of(fields(model)[str(path[-1])]) is not None, value)
+    if kind in ("too_short", "too_long"):
+        limit = ctx.get("min_length", ctx.get("max_length"))
+        word = "least" if kind == "too_short" else "most"
+        return Mistake(path, f"must name at {word} {limit}", f"it names {ctx['actual_length']}")
     if kind == "model_type":
         return _not_a_table(path, value)
     if kind in _LIMITS:
@@ -87,6 +90,14 @@ def _quoted(value: object) -> str:
     return shown(value) if isinstance(value, str | int | float) else "something else"
 
 
+def _not_a_list(path: KeyPath, of_tables: bool, value: object) -> Mistake:
+    if of_tables:
+        hint = f"write [[{key_text(path)}]], with double brackets"
+        return Mistake(path, "there can be several of these", hint)
+    example = value if isinstance(value, str) else "..."
+    return Mistake(path, "must be a list", f'write ["{shown(example)[1:-1]}"]')
+
+
 def _not_a_table(path: KeyPath, value: object) -> Mistake:
     name = key_text(tuple(part for part in path if isinstance(part, str)))
     if path and isinstance(path[-1], int):
@@ -100,7 +111,9 @@ def _how_to_write(path: KeyPath, field: FieldInfo) -> str:
     if table_of(field) is not None:
         return f"add a [{key_text(path)}] table"
     example = (field.examples or ["..."])[0]
-    return f"write {path[-1]} = " + (f'"{example}"' if isinstance(example, str) else str(example))
+    return f"write {path[-1]} = " + (
+        str(example) if isinstance(example, int) else json.dumps(example, ensure_ascii=False)
+    )
 
 
 def _meant(key: str, known: list[str]) -> str:

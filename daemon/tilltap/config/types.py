@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from tilltap.config.mistakes import shown
 from tilltap.model import Currency
+from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
 
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
 SOCKET_PATH_BYTES = 107
@@ -193,6 +194,28 @@ def ledger_path(base_dir: Path, url: str) -> Path:
     return resolve(base_dir, url.removeprefix(_SQLITE))
 
 
+def _pass_type_ids(value: object) -> list[str]:
+    """One pass type id or a list of them, as a list (contract section 2)."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        refuse("must be text in quotes, or a list of it", 'write it like "pass.com.example.coffee"')
+    if not 1 <= len(names) <= CANDIDATES_LIMIT:
+        refuse(
+            f"names {len(names)} kinds of pass", f"each tap asks for each of them: 1 to {CANDIDATES_LIMIT}"
+        )
+    for name in names:
+        if not re.fullmatch(r"[!-~]{1,255}", name):
+            refuse(f"{shown(name)} is not a pass type id", 'write it like "pass.com.example.coffee"')
+    return names
+
+
+def _collector_id(value: object) -> str:
+    number = text(value)
+    if not re.fullmatch(r"[0-9]{1,10}", number) or not 0 < int(number) < 2**32:
+        refuse(f"{shown(number)} is not a collector id", "a number of 32 bits, usually eight digits")
+    return number
+
+
 def _unavailable(_: object) -> Any:
     refuse("not available yet", "remove it; a later version will bring it")
 
@@ -216,4 +239,10 @@ Url = Annotated[str, BeforeValidator(_url), _schema(type="string", pattern="^htt
 PathText = Annotated[str, BeforeValidator(_path), _schema(type="string", minLength=1)]
 SocketPath = Annotated[str, BeforeValidator(_socket), _schema(type="string", minLength=1)]
 LedgerUrl = Annotated[str, BeforeValidator(_ledger_url), _schema(type="string", pattern="^sqlite:///")]
+PassTypeIds = Annotated[
+    list[str],
+    BeforeValidator(_pass_type_ids),
+    _schema(anyOf=[{"type": "string"}, {"type": "array", "items": {"type": "string"}}]),
+]
+CollectorId = Annotated[str, BeforeValidator(_collector_id), _schema(type="string", pattern="^[0-9]{1,10}$")]
 Unavailable = Annotated[Any, BeforeValidator(_unavailable), WithJsonSchema({"not": {}})]

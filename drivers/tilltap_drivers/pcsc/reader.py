@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.io.worker import Worker
-from tilltap_drivers.nfc.converse import Prepared, card_by_uid, prepare, present
+from tilltap_drivers.nfc.converse import Prepared, card_by_uid, prepare, present, unknown_card
 from tilltap_drivers.nfc.errors import Removed
 from tilltap_drivers.nfc.wallet import CardReading, Wallet
 from tilltap_drivers.pcsc.names import find, matching
@@ -26,6 +26,10 @@ AGAIN = 1.0
 # at readers that do not tell. Nobody exchanges two phones that fast, and a pass that wants a fingerprint for
 # each reading would be `locked` the second time.
 BLINK = 0.6
+
+# Times in a row, `AGAIN` apart, that a card may say nothing before it counts as one without a pass. Once is a
+# hand with a ring on it, or a phone at the edge of the field.
+SILENT_TRIES = 2
 
 # Seconds `present` waits for pcscd, below the 50 ms it may take on the event loop. pcscd answers in 0.2 ms.
 ASK = 0.04
@@ -129,15 +133,18 @@ class _Watch:
         self._busy = False
 
     def until(self, stopped: Callable[[], bool]) -> None:
-        prepared = self._prepare()
+        prepared, silent = self._prepare(), 0
         while not stopped():
             if not self._state.present:
-                self._state = self._context.wait(self._reader, self._state)
+                self._state, silent = self._context.wait(self._reader, self._state), 0
                 continue
             result = self._read(prepared)
+            prepared = self._prepare()
+            silent = silent + 1 if result is None and not self._busy else 0
+            if silent == SILENT_TRIES:
+                result, silent = unknown_card(), 0
             if result is not None:
                 self._put(result)
-            prepared = self._prepare()
             if isinstance(result, PassRead):
                 self._until_gone(stopped, None, BLINK)
             elif result is None or result.status == "locked" or result.reason == Removed.reason:
@@ -168,7 +175,7 @@ class _Watch:
         return self._state.present
 
     def _read(self, prepared: Prepared) -> PassRead | ReadFailure | None:
-        """One conversation with the card; None if there was none to speak of."""
+        """One conversation with the card; None if it said nothing, or is busy with somebody else."""
         try:
             with self._context.connect(self._reader) as card:
                 self._say_busy(busy=False)
@@ -196,11 +203,10 @@ class _Watch:
             result: PassRead | ReadFailure = end.value
         if isinstance(result, PassRead):
             return result
-        # What was lifted before it said anything may have been a hand with a ring on it.
         return self._by_uid(card, result) if answered else None
 
     def _by_uid(self, card: Card, result: ReadFailure) -> PassRead | ReadFailure:
-        if not self._wallet.cards.uid or result.reason != "unknown-card":
+        if not self._wallet.cards.uid or result != unknown_card():
             return result
         answer = _transmit(card, GET_UID)
         return card_by_uid(self._wallet, result, answer[:-2]) if answer[-2:] == b"\x90\x00" else result

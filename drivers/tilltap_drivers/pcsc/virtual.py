@@ -15,7 +15,9 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
+
+from tilltap_drivers.nfc.phones import Device
 
 # Where Debian's vsmartcard-vpcd puts the driver.
 VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
@@ -30,6 +32,12 @@ START = 10.0
 # Ports tried for the virtual readers: each entry of pcscd's configuration takes two, one after the other.
 FIRST_PORT, LAST_PORT = 36000, 60000
 
+# Seconds a reader waits for a card that says nothing: its frame waiting time (ISO/IEC 14443-4), some frames.
+TIME_LIMIT = 0.2
+
+# A reader's own command (PC/SC part 3, 3.2.2.1.3): the number of the chip.
+GET_UID = bytes.fromhex("FFCA000000")
+
 # What vpcd asks with a message of one byte.
 POWER_OFF, POWER_ON, RESET, GET_ATR = 0, 1, 2, 4
 
@@ -38,20 +46,8 @@ class VirtualError(Exception):
     """The virtual readers cannot be had; one line with the remedy."""
 
 
-class CardLike(Protocol):
-    """A simulated phone or card."""
-
-    def answer(self, command: bytes) -> bytes:
-        """The response APDU to a command APDU."""
-        ...
-
-    def field_off(self) -> None:
-        """The reader switched its field off: every session is forgotten."""
-        ...
-
-
 class Lifted(Exception):
-    """Raised by a card's `answer`: it leaves the field, in the middle of the exchange or after `last`."""
+    """Raised by a device's `answer`: it leaves the field, in the middle of the exchange or after `last`."""
 
     def __init__(self, last: bytes = b"") -> None:
         super().__init__()
@@ -175,7 +171,7 @@ class Slot:
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
 
-    def present(self, card: CardLike) -> None:
+    def present(self, card: Device) -> None:
         """Puts the card into the field, where it answers from a thread until it is removed."""
         assert self._socket is None, "there is a card in the field"
         self._done.clear()
@@ -196,30 +192,37 @@ class Slot:
         """Until the reader has ended its conversation by resetting the field, or the card has left."""
         return self._done.wait(within)
 
-    def _serve(self, connection: socket.socket, card: CardLike) -> None:
+    def _serve(self, connection: socket.socket, card: Device) -> None:
         talked = False
         try:
             while (message := _receive(connection)) is not None:
                 if len(message) > 1:
                     talked = True
-                    try:
-                        answer = card.answer(message)
-                    except Lifted as lifted:
-                        if lifted.last:
-                            _send(connection, lifted.last)
-                        return
-                    _send(connection, answer)
+                    _send(connection, _answer(card, message))
                 elif message[0] == GET_ATR:
                     _send(connection, ATR)
                 elif message[0] in (POWER_OFF, RESET):
                     card.field_off()
                     if talked:
                         self._done.set()
+        except Lifted as lifted:
+            if lifted.last:
+                _send(connection, lifted.last)
         except OSError:  # the reader, or pcscd as a whole, went away
             return
         finally:
             self._done.set()
             _shut(connection)
+
+
+def _answer(card: Device, command: bytes) -> bytes:
+    """What the reader gives back: some things it knows by itself, and nobody waits for ever."""
+    if command == GET_UID:
+        return card.uid + b"\x90\x00"
+    answer = card.answer(command)
+    if not answer:
+        time.sleep(TIME_LIMIT)
+    return answer
 
 
 def _shut(connection: socket.socket) -> None:

@@ -16,7 +16,7 @@ from tilltap.config.translate import fields, table_of, tables
 
 MANUAL = FOLDER / "tilltap.toml"
 AGAIN = "run: python -m tilltap.config.document"
-UNAVAILABLE = {"tcp", "token_file", "wallet"}
+UNAVAILABLE = {"tcp", "token_file"}
 
 
 def test_reference_is_what_the_model_says():

@@ -66,6 +66,14 @@ def reader(keys):
     return f"{GOOD}[[reader]]\n{keys}\n"
 
 
+def wallet(keys):
+    return f"{GOOD}[wallet.apple]\n{keys}\n"
+
+
+def google(keys):
+    return f'{GOOD}[wallet.google]\nkey = "google.pem"\n{keys}\n'
+
+
 FIVE = """[program]
 currency = "pounds"
 
@@ -217,7 +225,7 @@ CASES = {
     "unknown provider": (loyalty('provider = "passentri"'), ['shop.toml:4: loyalty.provider: must be one of "passentry", "sandbox" (did you mean "passentry"?)']),
     # --- readers
     "unknown driver": (reader('driver = "vtpa"'), ['shop.toml:5: reader[1].driver: there is no driver "vtpa" (did you mean "vtap"?)']),
-    "driver as number": (reader("driver = 1"), ["shop.toml:5: reader[1].driver: must be text in quotes (one of: vtap, replay)"]),
+    "driver as number": (reader("driver = 1"), ["shop.toml:5: reader[1].driver: must be text in quotes (one of: vtap, pcsc, replay)"]),
     "bad escape": (reader('port = "/dev/x"\nprefix = "%0"'), ["shop.toml:6: reader[1].prefix: '%0' is not % and two hex digits (a percent sign is %25)"]),
     "frame without an end": (reader('port = "/dev/x"\npostfix = ""'), ["shop.toml:6: reader[1].postfix: is empty, so the end of a tap cannot be found (end with a literal such as %03%0A)"]),
     "mode": (reader('port = "/dev/x"\nmode = "fast"'), ['shop.toml:6: reader[1].mode: can only be "active" (it is "fast")']),
@@ -230,14 +238,33 @@ CASES = {
         f"no ledger: {url}": (f'{GOOD}[ledger]\nurl = "{url}"\n', ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "sqlite:////var/lib/tilltap/ledger.db")'])
         for url in ("", "sqlite:", "sqlite://", "sqlite:///", "sqlite:////", "mysql://x", "/var/lib/x.db", "sqlite:///x.db?mode=ro")
     },
+    # --- wallets
+    "wallet without its keys": (wallet('pass_type_id = "x"\n[wallet.google]'), ['shop.toml:4: wallet.apple.keys: is missing (write keys = ["apple-1.pem"])', 'shop.toml:6: wallet.google.collector_id: is missing (write collector_id = "20180608")', 'shop.toml:6: wallet.google.key: is missing (write key = "google.pem")']),
+    "wallet of nobody": (f"{GOOD}[wallet]\n", ["shop.toml:4: wallet: names nobody's passes (add a [wallet.apple] or a [wallet.google] table)"]),
+    "key that is no list": (wallet('pass_type_id = "x"\nkeys = "a.pem"'), ['shop.toml:6: wallet.apple.keys: must be a list (write ["a.pem"])']),
+    "no keys": (wallet('pass_type_id = "x"\nkeys = []'), ["shop.toml:6: wallet.apple.keys: must name at least 1 (it names 0)"]),
+    "nine keys": (wallet(f'pass_type_id = "x"\nkeys = {["a"] * 9}'), ["shop.toml:6: wallet.apple.keys: must name at most 8 (it names 9)"]),
+    "key of no name": (wallet('pass_type_id = "x"\nkeys = ["a.pem",\n""]'), ["shop.toml:7: wallet.apple.keys[2]: is not a path (write the path of a file)"]),
+    "pass type id": (wallet('pass_type_id = ["x", "a b"]\nkeys = ["a"]'), ['shop.toml:5: wallet.apple.pass_type_id: "a b" is not a pass type id (write it like "pass.com.example.coffee")']),
+    "pass type id as number": (wallet('pass_type_id = 5\nkeys = ["a"]'), ['shop.toml:5: wallet.apple.pass_type_id: must be text in quotes, or a list of it (write it like "pass.com.example.coffee")']),
+    "nine kinds of pass": (wallet(f'pass_type_id = {["x"] * 9}\nkeys = ["a"]'), ["shop.toml:5: wallet.apple.pass_type_id: names 9 kinds of pass (each tap asks for each of them: 1 to 8)"]),
+    **{
+        f"collector id {number}": (google(f'collector_id = "{number}"'), [f'shop.toml:6: wallet.google.collector_id: "{number}" is not a collector id (a number of 32 bits, usually eight digits)'])
+        for number in ("", "0", "4294967296", "-5", "2018 0608", "x")
+    },
+    "collector id as number": (google("collector_id = 20180608"), ['shop.toml:6: wallet.google.collector_id: must be text in quotes (write "20180608")']),
+    "key version": (google('collector_id = "1"\nkey_version = 4294967296'), ["shop.toml:7: wallet.google.key_version: must be at most 4294967295 (it is 4294967296)"]),
+    "kind of Google pass": (google('collector_id = "1"\nobjects = ["loyality"]'), ['shop.toml:7: wallet.google.objects[1]: must be one of "loyalty", "offer", "gift-card", "private-label", "event-ticket", "flight", "transit", "generic", "generic-private", "customer" (did you mean "loyalty"?)']),
+    "pcsc without keys": (reader('driver = "pcsc"\nmatch = "ACR"'), ["shop.toml:5: reader[1].driver: this reader needs the keys of the passes (add [wallet.apple] or [wallet.google])"]),
+    "pcsc without match": (reader('driver = "pcsc"\ncards = ["uid"]'), ['shop.toml:4: reader[1].match: is missing (write match = "ACR1252")']),
+    "pcsc with another's key": (reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["uid", "nfc"]\nport = "x"'), ['shop.toml:7: reader[1].cards[2]: must be one of "ndef", "uid" (it is "nfc")', 'shop.toml:8: reader[1].port: unknown key (it belongs in [[reader]] with driver = "vtap")']),
     # --- promised by the contract, not there yet
-    "wallet": (f'{GOOD}[wallet.apple]\npass_type_id = "x"\n[wallet.google]\n', ["shop.toml:4: wallet: not available yet (remove it; a later version will bring it)"]),
     "tcp": (f'{GOOD}[pos]\ntcp = "127.0.0.1:7446"\n', ["shop.toml:5: pos.tcp: not available yet (remove it; a later version will bring it)"]),
     "passive": (reader('port = "/dev/x"\nmode = "passive"'), ['shop.toml:6: reader[1].mode: passive mode is not available yet (now: "active")']),
     "postgresql": (f'{GOOD}[ledger]\nurl = "postgresql://ledger/points"\n', ['shop.toml:5: ledger.url: a shared PostgreSQL ledger is not available yet (use "sqlite:////var/lib/tilltap/ledger.db")']),
     **{
-        name: (reader(f'name = "desk"\ndriver = "{name}"\nmatch = "ACR"'), [f"shop.toml:6: reader[1].driver: driver {name} is not available yet (now: vtap, replay)"])
-        for name in ("pcsc", "pn532")
+        name: (reader(f'name = "desk"\ndriver = "{name}"\nmatch = "ACR"'), [f"shop.toml:6: reader[1].driver: driver {name} is not available yet (now: vtap, pcsc, replay)"])
+        for name in ("pn532",)
     },
     **{
         name: (loyalty(f'provider = "{name}"'), [f'shop.toml:4: loyalty.provider: provider {name} is not available yet (now: "passentry", or "sandbox" for training)'])
@@ -294,6 +321,10 @@ def test_mistakes(case):
         messages(f'earned = "{"x" * 341}"', provider="sandbox"),
         reader('port = "/dev/x"\nprefix = ""\npostfix = "%0D%0A"'),
         reader('driver = "replay"\ntape = "x"\nspeed = 2'),
+        reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["ndef", "uid"]'),
+        wallet('pass_type_id = "pass.x"\nkeys = ["a.pem"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"'),
+        wallet('pass_type_id = ["pass.x", "pass.y"]\nkeys = ["a.pem", "/b.der"]'),
+        google('collector_id = "4294967295"\nobjects = ["customer", "loyalty"]\nkey_version = 0'),
         f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n',
         "\ufeff".removeprefix("\ufeff") + GOOD.replace("\n", "\r\n"),
     ],
@@ -306,7 +337,7 @@ def test_good_files(text):
 
 LINE = re.compile(r"shop\.toml:[1-9][0-9]*: [^ ].*: .+ \(.+\)")
 KEYS = """program earn reward reader loyalty till pos ledger messages pass wallet
-spend id title cost driver port prefix url currency name earned zz"""
+spend id title cost driver port prefix url currency name earned zz apple google keys match cards"""
 WORDS = st.sampled_from(KEYS.split())
 LEAVES = st.one_of(
     st.integers(),

@@ -3,14 +3,24 @@ from __future__ import annotations
 import dataclasses
 from datetime import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tilltap.config.load import parse
-from tilltap.config.model import READERS
-from tilltap.config.settings import LedgerSettings, LoyaltySettings, PosSettings
+from tilltap.config.model import READERS, CardKind, GoogleObject
+from tilltap.config.settings import (
+    AppleSettings,
+    GoogleSettings,
+    LedgerSettings,
+    LoyaltySettings,
+    PosSettings,
+    WalletSettings,
+)
 from tilltap.config.translate import fields
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
+from tilltap_drivers.nfc.wallet import OBJECT_TYPES
+from tilltap_drivers.pcsc.settings import CARDS, PcscSettings
 from tilltap_drivers.registry import DRIVERS, PLANNED
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
@@ -169,7 +179,38 @@ def test_a_reader_s_keys_are_its_driver_s_settings(driver):
     assert set(keys) - {"driver"} == set(options)
     for name, option in options.items():
         if option.default is not dataclasses.MISSING:
-            assert keys[name].default == option.default, name
+            default = keys[name].default
+            assert (tuple(default) if isinstance(default, list) else default) == option.default, name
+
+
+def test_the_kinds_of_card_and_pass_are_those_the_drivers_know():
+    assert get_args(CardKind) == CARDS
+    assert get_args(GoogleObject) == tuple(OBJECT_TYPES)
+
+
+def test_a_wallet_and_a_reader_that_needs_it():
+    found = settings(
+        SMALLEST
+        + """
+[wallet.apple]
+pass_type_id = "pass.com.example.coffee"
+keys = ["apple-1.pem", "/keys/apple-2.der"]
+[wallet.google]
+collector_id = "0020180608"
+key = "google.pem"
+objects = ["generic", "loyalty"]
+[[reader]]
+driver = "pcsc"
+match = "ACR1252"
+cards = ["uid"]
+"""
+    )
+    assert found.wallet == WalletSettings(
+        AppleSettings(("pass.com.example.coffee",), ("apple-1.pem", "/keys/apple-2.der")),
+        GoogleSettings(20180608, "google.pem", 1, ("generic", "loyalty")),
+    )
+    assert found.readers[-1] == PcscSettings("pcsc", "ACR1252", ("uid",))
+    assert settings(SMALLEST).wallet == WalletSettings()
 
 
 def test_every_driver_can_be_configured():
