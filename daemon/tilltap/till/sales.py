@@ -282,15 +282,17 @@ def _accept_automatic(tx: Tx, sale: Sale) -> None:
 
 
 def _settle_down(tx: Tx, sale: Sale, before: Sale) -> Json:
-    """Saves an open sale after a call, and announces it if the call changed anything."""
+    """Saves an open sale after a call, and announces it if the call changed anything a POS can see."""
+    was = sale_shape(tx, before)
     _accept_automatic(tx, sale)
     book.save_sale(tx, sale)
     held, was_held = _hold(tx, sale), _hold(tx, before)
     if held != was_held:
         for customer_id in {sale.customer_id, before.customer_id} - {None}:
             ripple(tx, customer_id, skip=sale)  # type: ignore[arg-type]
-    if held == was_held and replace(sale, touched=before.touched, turn=before.turn) == before:
-        return sale_shape(tx, sale)
+    # A reservation that ran out unannounced is announced when it is found lost.
+    if sale.lapsed == before.lapsed and sale_shape(tx, sale) == was:
+        return was
     return _announce(tx, sale)
 
 
