@@ -73,17 +73,17 @@ def load_key(data: bytes) -> Key:
 
 def _from_pem(data: bytes) -> Key:
     # Tools put a block EC PARAMETERS before the key, and people append certificates: take the key's block.
-    blocks = {match[1]: match[0] for match in _PEM_BLOCK.finditer(data)}
-    private = [kind for kind in blocks if kind.endswith(b"PRIVATE KEY")]
+    blocks = [(match[1], match[0]) for match in _PEM_BLOCK.finditer(data)]
+    private = [block for kind, block in blocks if kind.endswith(b"PRIVATE KEY")]
     if not private:
-        if any(kind.endswith(b"PUBLIC KEY") for kind in blocks):
+        if any(kind.endswith(b"PUBLIC KEY") for kind, _ in blocks):
             raise BadKey("this is the public key; the private one is needed")
         raise BadKey("there is no private key in the file (BEGIN ... PRIVATE KEY)")
     if len(private) > 1:
         raise BadKey("there are several private keys in the file; give each its own")
-    if b"ENCRYPTED" in blocks[private[0]]:
+    if b"ENCRYPTED" in private[0]:
         raise BadKey("the key has a password; store it without (openssl pkey), in a file of mode 0600")
-    return _loaded(blocks[private[0]] + b"\n", pem=True)
+    return _loaded(private[0] + b"\n", pem=True)
 
 
 def _loaded(data: bytes, *, pem: bool) -> Key:

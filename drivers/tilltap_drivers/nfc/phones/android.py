@@ -27,6 +27,7 @@ from tilltap_drivers.nfc.phones.device import (
 
 _AID = bytes.fromhex("a000000476d0000111")
 _ZLIB = 0x40  # bit of the first byte of a terminal's capabilities
+_PLACES = ("select", "directory", "wallet")  # of a nonce, the best first
 _SERVICES = {"ly": 3, "of": 4, "gc": 5, "pl": 6, "et": 7, "fl": 8, "tr": 9, "gr": 0x12, "gp": 0x13}
 
 
@@ -49,14 +50,15 @@ class GooglePass:
 
 @dataclass
 class AndroidSettings:
-    """How a phone differs from the next: `chunk` bytes per part; in which answers its nonce stands; whether
-    it allows to skip the second SELECT; `transient` errors before each success; whether it serves without a
-    session; whether it lists its applications.
+    """How a phone differs from the next: `chunk` bytes per part; in which answers its nonce stands, and
+    whether each has its own; whether it allows to skip the second SELECT; `transient` errors before each
+    success; whether it serves without a session; whether it lists its applications.
     """
 
     chunk: int = 200
     zlib: bool = True
     nonce_in: tuple[str, ...] = ("select", "wallet")
+    fresh_nonces: bool = False
     may_skip: bool = True
     transient: int = 0
     plain_without_session: bool = False
@@ -71,6 +73,7 @@ class _Session:
     nonces: dict[str, bytes]
     own: ec.EllipticCurvePrivateKey
     selected: bool = False
+    select_answered: bool = False
     id: bytes = b""
     next: int | None = None
     collector: int | None = None
@@ -113,7 +116,9 @@ class Android:
 
     def field_off(self) -> None:
         """All state is gone; the next activation has new nonces, a new key and a new number."""
-        nonces = {place: self._random(32) for place in ("select", "directory", "wallet")}
+        nonces = dict.fromkeys(_PLACES, self._random(32))
+        if self.settings.fresh_nonces:
+            nonces = {place: self._random(32) for place in _PLACES}
         self._session = _Session(nonces, ephemeral(self._random), troubles=self.settings.transient)
         self._uid = b"\x08" + self._random(3)
 
@@ -147,7 +152,7 @@ class Android:
             return sw(0x9000, self._ose())
         if aid != _AID:
             return sw(0x6A82)
-        self._session.selected = True
+        self._session.selected = self._session.select_answered = True
         body = b"".join(version.to_bytes(2, "big") for version in self.settings.versions)
         if "select" in self.settings.nonce_in:
             payload = b"\x04" + self._session.nonces["select"]
@@ -175,9 +180,10 @@ class Android:
         return tlv("6f", *fields)
 
     def _nonce(self) -> bytes:
-        """The one a terminal has to sign: of the places that carry one, the best."""
-        for place in ("select", "directory", "wallet"):
-            if place in self.settings.nonce_in:
+        """The one a terminal has to sign: of the places it has seen, the best."""
+        for place in _PLACES:
+            said = place != "select" or self._session.select_answered
+            if said and place in self.settings.nonce_in:
                 return self._session.nonces[place]
         return bytes(32)
 
@@ -205,7 +211,7 @@ class Android:
             return sw(0x9502)
         params = records.get("cpr", [b""])[0]
         signed = unndef(params[70:])
-        if not self._numbered(records.get("ses", [b""])[0]) or signed is None:
+        if not self._numbered(records.get("ses", [b""])[0]) or not signed:
             return sw(0x9402)
         signature, collector = signed.get("sig", [b""])[0][1:], signed.get("cld", [b""])[0][1:]
         theirs = public(params[33:66])
