@@ -28,7 +28,6 @@ def noisy(open_shop) -> Shop:
     shop = open_shop(*REGULARS)
     shop.start()
     shop.ready()
-    shop.events  # noqa: B018 -- watches from here on
     return shop
 
 

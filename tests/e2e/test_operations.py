@@ -319,7 +319,6 @@ def test_the_sandbox_command_serves_a_till(open_shop, logs) -> None:
         with simulator(logs, shop.folder / "vtap") as vtap:
             shop.start()
             shop.ready()
-            shop.events  # noqa: B018 -- watches from here on
             type_line(vtap, ":google zz-secret-card-8812")
             tap = shop.events.wait(lambda e: e.method == "tap").params
             assert (tap["status"], tap["source"], tap["balance"]) == ("identified", "google-smart-tap", 4)

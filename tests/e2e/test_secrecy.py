@@ -23,7 +23,7 @@ ZOE = "zz-secret-Zoë £7"
     [
         f"customer {ZOE} tapped",
         json.dumps({"ext_id": ZOE}),
-        f"KeyError: {ascii(ZOE)}",
+        f"KeyError: {ZOE!a}",
         f"authorization: Bearer {KEY}",
     ],
     ids=["plain", "json", "traceback", "key"],

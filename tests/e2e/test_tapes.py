@@ -75,7 +75,6 @@ def test_every_tap_of_a_tape_is_told_once_and_in_order(logs: Logs, name: str, si
         make_known(shop)
         shop.start()
         shop.ready()
-        shop.events  # noqa: B018 -- watches from here on
         tapes.play(tape, shop.reader.master, size=size)
         # A tap behind the tape: when it has been told, everything before it has.
         last = shop.sandbox.service.create(NewPass("zz-secret-tape-end", 1))

@@ -358,9 +358,16 @@ class Shop:
         return self._events
 
     def ready(self) -> None:
-        """Until every reader is up."""
+        """Until every reader is up; from here on `events` has everything."""
+        assert self.events.events
+
+        def readers() -> list[Json]:
+            return list(self.ask("status")["readers"])
+
         wait_until(
-            lambda: all(r["state"] == "up" for r in self.ask("status")["readers"]), START, "readers up"
+            lambda: all(r["state"] == "up" for r in readers()),
+            START,
+            lambda: f"readers up: {readers()}, the daemon said {self.daemon and self.daemon.said()[-5:]}",
         )
 
     def tap(self, customer: str, *, kind: str = "A") -> None:
@@ -445,6 +452,10 @@ def simulator(logs: Logs, link: Path) -> Iterator[Process]:
     try:
         wait_until(link.exists, START, f"a simulated reader at {link}")
         yield process
+        if process.exit_code is None:
+            # In order: a link left behind would lead a daemon to the next pty of the same number.
+            process.signal(signal.SIGTERM)
+            process.ended()
     finally:
         process.end()
 
