@@ -199,9 +199,10 @@ def good_conversations():
 def faulty(random, good):
     """The responses of a good conversation, with faults in some, then whatever comes."""
     out = []
+    rate = random.choice([0.2, 0.5, 1.0])
     for response in good:
         data, status = response[:-2], response[-2:]
-        draw = random.random()
+        draw = random.random() / rate
         if draw < 0.35:
             data = mangled(random, data)
         elif draw < 0.42:
