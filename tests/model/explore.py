@@ -1,5 +1,5 @@
 """`python -m model.explore` (from tests/): searches every setting and every weakened variant, and prints the
-stories. `--long`: larger settings, some minutes. `--table`: the table of docs/exactly-once.md, nothing else.
+stories. `--long`: larger settings, some minutes. `--document FILE`: only renews the table in docs/exactly-once.md.
 Exit 1 if anything is not as the table in variants.py says.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from model import variants
 from model.explorer import Finding, explore
@@ -18,10 +19,10 @@ from model.variants import Setting, Variant
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="model.explore", description=__doc__)
     parser.add_argument("--long", action="store_true", help="larger settings too: minutes, and gigabytes")
-    parser.add_argument("--table", action="store_true", help="print the table of the variants only")
+    parser.add_argument("--document", type=Path, help="renew the table of the variants in this file, only")
     chosen = parser.parse_args(arguments)
-    if chosen.table:
-        print(variants.table(), end="")
+    if chosen.document:
+        chosen.document.write_text(with_table(chosen.document.read_text()))
         return 0
     settings = [*variants.SETTINGS, *(variants.LONG_SETTINGS if chosen.long else ())]
     print("As built, in every order of events:")
@@ -32,6 +33,13 @@ def main(arguments: list[str]) -> int:
     wrong += _weakened(variants.SPARE)
     print(f"\n{wrong} not as expected" if wrong else "\nall as expected")
     return 1 if wrong else 0
+
+
+def with_table(document: str) -> str:
+    """The page with the table as it is found now."""
+    before, rest = document.split(variants.TABLE_BEGINS)
+    _, after = rest.split(variants.TABLE_ENDS)
+    return f"{before}{variants.TABLE_BEGINS}{variants.table()}{variants.TABLE_ENDS}{after}"
 
 
 def _searched(setting: Setting) -> bool:

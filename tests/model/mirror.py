@@ -130,7 +130,7 @@ class Mirror:
     def _may_ring(self, state: State) -> bool:
         """Nobody is sending (a request is shorter than the settle time), and nothing counted is alive."""
         if state.clock is not Clock.RUNNING or any(
-            t.phase is Phase.SENT and not t.frozen for t in state.tills
+            t.phase is Phase.SENT and not t.lapsed for t in state.tills
         ):
             return False
         return not (self.protocol.settle_waits and any(r.counted for r in state.wire))
@@ -169,13 +169,13 @@ class Mirror:
                 if state.luck.unanswered:
                     after = self._record_unknown(unlucky(state, "unanswered"), turn)
                     yield Step("the answer is lost", after, fault=True)
-            case Phase.LEFT:
-                yield Step("the lease runs out", joined(self._lapse(state), IDLE))
-            case Phase.KILLED:
-                yield Step("the lease runs out", joined(self._lapse(state), Turn(Phase.DOWN)))
-                yield Step("the till starts again", joined(self._recover(state), IDLE))
-            case Phase.DOWN:
-                yield Step("the till starts again", joined(self._recover(state), IDLE))
+            case Phase.LEFT | Phase.KILLED:
+                then = Phase.IDLE if turn.phase is Phase.LEFT else Phase.DOWN
+                lapsed = joined(self._lapse(state), Turn(then, lapsed=self.protocol.lease))
+                yield Step("the lease runs out", lapsed)
+        if turn.phase in (Phase.KILLED, Phase.DOWN):
+            freed = state._replace(unreturned=state.unreturned and not turn.lapsed)
+            yield Step("the till starts again", joined(self._recover(freed), IDLE))
 
     def _mishaps(self, state: State, turn: Turn) -> Iterator[Step]:
         if turn.phase in (Phase.KILLED, Phase.DOWN, Phase.PEEKED):
@@ -183,15 +183,15 @@ class Mirror:
         left = state
         if turn.phase is Phase.SENT:
             left = sent_away(set_text(state, turn.text, Text.SENDING, handed=True), turn.value, turn.row)
-        holds = turn.phase in HOLDING and not turn.frozen
+        holds = turn.phase in HOLDING and not turn.lapsed
         if state.luck.kills:
-            dead = Turn(Phase.KILLED if holds else Phase.DOWN)
+            dead = Turn(Phase.KILLED if holds else Phase.DOWN, lapsed=turn.lapsed)
             yield Step("kill -9", joined(unlucky(left, "kills"), dead), fault=True)
         if state.luck.stalls and turn.phase in (Phase.READ, Phase.SENT, Phase.ANSWERED):
-            stopped = Turn(Phase.LEFT) if holds else IDLE
+            stopped = Turn(Phase.LEFT) if holds else Turn(lapsed=turn.lapsed)
             yield Step("the ledger is locked", joined(unlucky(left, "stalls"), stopped), fault=True)
         if state.luck.freezes and turn.phase is Phase.SENT and holds:
-            after = joined(self._lapse(unlucky(state, "freezes")), turn._replace(frozen=True))
+            after = joined(self._lapse(unlucky(state, "freezes")), turn._replace(lapsed=True))
             yield Step("the till freezes until its lease is over", after, fault=True)
 
     def _lapse(self, state: State) -> State:
@@ -227,7 +227,7 @@ class Mirror:
         if rule.adopt is Adopt.UNLEASED:
             peeked = Turn(Phase.PEEKED, state.balance, state.others is Others.STANDS)
             yield Step(f"a tap reads {state.balance}", joined(state, peeked))
-        if rule.lease and any(t.phase in HOLDING and not t.frozen for t in state.tills):
+        if rule.lease and any(t.phase in HOLDING and not t.lapsed for t in state.tills):
             return
         took_over = state.unreturned
         state = self._take_over(state) if took_over else state
@@ -244,7 +244,9 @@ class Mirror:
         yield Step(label, joined(state, turn))
 
     def _take_over(self, state: State) -> State:
-        state = state._replace(unreturned=False)
+        resting = (Phase.IDLE, Phase.DOWN)
+        tills = sorted(t._replace(lapsed=t.lapsed and t.phase not in resting) for t in state.tills)
+        state = state._replace(unreturned=False, tills=tuple(tills))
         state = self._give_up_texts(state, again=self.protocol.text is Fate.AGAIN)
         waits = self.protocol.take_over_waits and state.clock is not Clock.OFF
         return start_clock(state) if waits else state
@@ -270,7 +272,7 @@ class Mirror:
         state = state._replace(sends=(*state.sends, Send(wanted, state.confirmed)), clock=Clock.OFF)
         if rule.settle is not Settle.NEVER:
             state = start_clock(state)
-        state = set_text(state, text, Text.SENDING)
+        state = set_text(state, text, Text.SENDING)._replace(dirty=True)
         value = wanted if rule.absolute else wanted - turn.seen
         label = f"it writes {value if rule.absolute else f'{value:+d}'}" + (
             " with a text" if text >= 0 else ""

@@ -36,7 +36,7 @@ class Turn(NamedTuple):
     text: int = -1
     row: int = -1
     old: int = 0  # so many of the first `sends` could not arrive any more when this one was planned
-    frozen: bool = False  # its lease has run out under its hands
+    lapsed: bool = False  # its lease has run out and was not given back
 
 
 IDLE = Turn()
