@@ -233,13 +233,10 @@ def main() -> int:
     chosen = options.parse_args()
     modules = chosen.modules or every
     warm()
-    for module in modules:
-        if (
-            not (child := run(module, ast.parse((SOURCES / f"{module}.py").read_text())))
-            or os.waitpid(child, 0)[1]
-        ):
-            print(f"{module}: its tests fail without any change; mend that first", file=sys.stderr)
-            return 2
+    untouched = run(modules[0], ast.parse((SOURCES / f"{modules[0]}.py").read_text()))
+    if os.waitpid(untouched, 0)[1]:
+        print("the tests fail without any change; mend that first", file=sys.stderr)
+        return 2
     killed, total = Counter[str](), Counter[str]()
     running: dict[int, tuple[str, str, float]] = {}
     todo = ((module, *mutant) for module in modules for mutant in list(mutants(module))[:: chosen.every])
