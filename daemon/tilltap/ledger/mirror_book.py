@@ -19,8 +19,8 @@ _NULL: ColumnElement[Any] = literal_column("NULL")
 _ZERO: ColumnElement[int] = literal_column("0")
 _ONE: ColumnElement[int] = literal_column("1")
 
-# Taps of one pass that are corrected together: ids of 16 characters with a space between. A pass is read within
-# a second, so more than two would take many readers or a slow service.
+# Taps of one pass that are corrected together: ids of 16 characters with a space between. A pass is read
+# within a second, so more than two would take many readers or a slow service.
 LOOKING_TAPS = 8 * 17 - 1
 
 # At most 3 pushes per pass in 24 h, the last kept for rewards (contract section 4; passentry.md section 5).
