@@ -13,6 +13,8 @@ GOOD = [
     ("bf810c01aa", [(0xBF810C, "aa")]),
     ("5001aa5101bb5001cc", [(0x50, "aa"), (0x51, "bb"), (0x50, "cc")]),
     ("00005001aa00005101bb00", [(0x50, "aa"), (0x51, "bb")]),  # padding means nothing
+    ("005001aa005101bb00", [(0x50, "aa"), (0x51, "bb")]),
+    ("50820000", [(0x50, "")]),
     ("508101aa", [(0x50, "aa")]),  # lengths longer than needed
     ("50820001aa", [(0x50, "aa")]),
     ("1e01aa", [(0x1E, "aa")]),  # one below the tags of several bytes
@@ -32,7 +34,9 @@ BAD = [
     ("5082000200", Truncated, "half a value"),
     ("5080", Malformed, "indefinite"),
     ("5083000001aa", Malformed, "absurd length"),
-    ("9f81818101aa", Malformed, "a tag of four bytes"),
+    ("9f81818101aa", Malformed, "a tag of five bytes"),
+    ("9f81810101aa", Malformed, "a tag of four bytes"),
+    ("5082", Truncated, "half a length"),
     ("5001aa" * 65, LimitExceeded, "too many"),
 ]
 
