@@ -105,9 +105,12 @@ class Mirror:
 
     async def _next(self) -> Pass | None:
         try:
-            return await self._store.run(lambda tx: mirror_book.claim(tx, self._till.shop.till, LEASE_S))
+            return await self._store.run(self._claim)
         except CallError:  # the ledger is busy: look again later
             return None
+
+    def _claim(self, tx: Tx) -> Pass | None:
+        return mirror_book.claim(tx, self._till.shop.till, LEASE_S, self._settle_s)
 
     def stop(self) -> None:
         self._stopping = True
@@ -163,7 +166,7 @@ class Mirror:
         if not customer.known:
             await self._store.run(lambda tx: self._met(tx, claimed, key, state))
             return
-        plan = await self._store.run(lambda tx: self._plan(tx, claimed, state))
+        plan = await self._store.run(lambda tx: self._plan(tx, claimed, state, began))
         if plan is not None:
             await self._carry_out(claimed, plan, state, began)
 
@@ -210,7 +213,7 @@ class Mirror:
         mirror_book.release(tx, claimed.customer_id)
         customers.meet(tx, self._till.shop, value, state)
 
-    def _plan(self, tx: Tx, claimed: Pass, state: PassState) -> Plan | None:
+    def _plan(self, tx: Tx, claimed: Pass, state: PassState, began: float) -> Plan | None:
         """Judges what was read, and commits to what will be sent; None when nothing is."""
         row = _row(tx, claimed)
         customer = book.customer(tx, row.customer_id)
@@ -218,7 +221,8 @@ class Mirror:
         assert state.points is not None
         customer = self._adopt(tx, row, customer, sends, state.points, claimed.look)
         wanted = max(0, customer.points)  # a pass cannot show less than nothing (contract section 3)
-        settled = not sends or (row.settle is not None and row.settle <= tx.now)
+        # What was asked for before the settle time may be older than the last copy to land.
+        settled = not sends or (row.settle is not None and row.settle <= began)
         in_doubt = any(s.outcome != "applied" for s in sends) and not (settled and state.points == wanted)
         face = self._face(tx, row, customer, state)
         message: str | None = None
@@ -373,8 +377,9 @@ class Mirror:
         assert plan.send is not None
         self._failures = 0
         mirror_book.set_send(tx, plan.send, "applied")
-        # Older requests are dead by now, and this one has overwritten whatever they left.
-        mirror_book.drop_sends(tx, row.customer_id, before=tx.now - 2 * self._settle_s)
+        # Older requests are dead by now, and this one has overwritten whatever they left: none lives longer
+        # than `settle` after it was given up, which is within its lease.
+        mirror_book.drop_sends(tx, row.customer_id, before=tx.now - self._settle_s - 2 * LEASE_S)
         for push in plan.pushes:
             mirror_book.set_push(tx, push, "sent", tx.now)
         row.confirmed, row.settle = plan.points, tx.now + self._settle_s

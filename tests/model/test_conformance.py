@@ -260,12 +260,10 @@ def test_the_daemon_walks_as_the_model_does(model: Mirror, tmp_path: Path, templ
     _wander_often(model, tmp_path, template, rings_in_a_read=False)
 
 
-@pytest.mark.xfail(reason="Mirror._plan judges by when the balance came, not by when it was asked for")
 def test_a_wait_that_ends_during_a_read_is_not_over(tmp_path: Path, template: Path) -> None:
     _wander_often(passes(1, 1, unanswered=1, copies=1), tmp_path, template, rings_in_a_read=True)
 
 
-@pytest.mark.xfail(reason="mirror_book.claim does not notice a lease that was not given back")
 def test_a_turn_left_unfinished_starts_the_wait_anew(tmp_path: Path, template: Path) -> None:
     _wander_often(passes(1, 1, unanswered=1, stalls=2), tmp_path, template, rings_in_a_read=False)
 

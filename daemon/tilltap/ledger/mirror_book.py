@@ -159,12 +159,22 @@ def look(tx: Tx, customer_id: int, tap_id: str) -> None:
     tx.run(_LOOK, id=customer_id, tap=tap_id)
 
 
-def claim(tx: Tx, owner: str, lease_s: float) -> Pass | None:
+# A lease that ended without being given back: whoever held it may have given a request up since, which the
+# settle clock, started when that request was planned, does not cover.
+_TAKE_OVER = Sql(
+    update(t.mirror)
+    .where(_m.customer_id == _p("id"), _m.lease_until > _ZERO, _m.settle.is_not(None))
+    .values(settle=_p("due"))
+)
+
+
+def claim(tx: Tx, owner: str, lease_s: float, settle_s: float) -> Pass | None:
     """The next pass with work, under a lease that nobody else can take before it ends."""
     row = tx.one(_NEXT, now=tx.now)
     if row is None:
         return None
     found = Pass(*row)
+    tx.run(_TAKE_OVER, id=found.customer_id, due=tx.now + settle_s)
     tx.run(_LEASE, id=found.customer_id, owner=owner, until=tx.now + lease_s)
     return found
 
@@ -355,6 +365,8 @@ _RESTART_SETTLE = Sql(update(t.mirror).where(_m.settle.is_not(None)).values(sett
 _UNKNOWN_SENDS = Sql(
     update(t.mirror_send).where(_d.outcome == literal_column("'open'")).values(outcome="unknown")
 )
+# A reboot under a wrong clock must not make them look old: they are pruned by age.
+_RENEW_SENDS = Sql(update(t.mirror_send).values(sent=_p("now")))
 _MAYBE = Sql(update(t.push).where(_q.state == literal_column("'sending'")).values(state="maybe"))
 
 
@@ -365,4 +377,5 @@ def recover(tx: Tx, owner: str, settle_s: float) -> None:
     tx.run(_FREE, owner=owner)
     tx.run(_RESTART_SETTLE, due=tx.now + settle_s)
     tx.run(_UNKNOWN_SENDS)
+    tx.run(_RENEW_SENDS, now=tx.now)
     tx.run(_MAYBE)
