@@ -1,11 +1,12 @@
 # setup: .venv with everything   demo: the worked example   test: all tests   check: format, lint, types, imports
-# bench: figures as ratios       Needs Python >= 3.11, make and (on Debian, for what is missing) apt.
+# bench: figures as ratios   model: search the exactly-once protocol at length
+# Needs Python >= 3.11, make and (on Debian, for what is missing) apt.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format bench docs clean
+.PHONY: setup demo test check format bench model docs clean
 
 setup: $(VENV)/.ready
 
@@ -36,6 +37,9 @@ format: setup
 
 bench: setup
 	$(BIN)/python tests/bench/run.py
+
+model: setup
+	cd tests && ../$(BIN)/python -m model.explore --long
 
 docs: setup
 	$(BIN)/python -m tilltap.config.document
