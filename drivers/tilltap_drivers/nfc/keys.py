@@ -83,7 +83,7 @@ def _from_pem(data: bytes) -> Key:
         raise BadKey("there are several private keys in the file; give each its own")
     if b"ENCRYPTED" in private[0]:
         raise BadKey("the key has a password; store it without (openssl pkey), in a file of mode 0600")
-    return _loaded(private[0] + b"\n", pem=True)
+    return _loaded(private[0], pem=True)
 
 
 def _loaded(data: bytes, *, pem: bool) -> Key:

@@ -44,4 +44,4 @@ def test_no_session_key_without_google_keys():
 
 
 def test_it_does_not_show_its_key():
-    assert "EllipticCurve" not in repr(prepare(wallet(), Random(1).randbytes, float))
+    assert "ECPrivate" not in repr(prepare(wallet(), Random(1).randbytes, float))

@@ -133,7 +133,7 @@ def test_equal_settings_are_equal_and_show_no_key():
     first, second = (Wallet(AppleWallet((ID,), KEYS[:1]), GoogleWallet(5, (GKEY,))) for _ in range(2))
     assert first == second
     assert "seen" not in repr(first)
-    assert "EllipticCurve" not in repr(first)
+    assert "private" not in repr(first)
 
 
 def test_settings_and_phones_formats_need_no_crypto_library():
