@@ -9,7 +9,7 @@ from tilltap_drivers.contract import ReaderFault
 
 # How readers with several slots name the one that takes phones, and those that do not: a chip card's slot, a
 # SAM's. ACS writes `ACS ACR1252 Dual Reader [ACR1252 Dual Reader PICC] 00 00` and `... SAM] 01 00`.
-_CONTACTLESS = re.compile(r"\b(PICC|CL|contactless|NFC)\b", re.IGNORECASE)
+_CONTACTLESS = re.compile(r"\b(PICC|\w*CL|contactless|NFC)\b", re.IGNORECASE)
 _CONTACT = re.compile(r"\b(SAM|ICC|contact)\b", re.IGNORECASE)
 
 # Names listed in a remedy: a till has one or two readers.
@@ -17,18 +17,24 @@ SHOWN = 4
 
 
 def matching(names: Sequence[str], match: str) -> list[str]:
-    """Readers with `match` in their name; of one device's slots only those that take phones."""
+    """Readers with `match` in their name; of several slots of a device only the one that takes phones."""
     found = [name for name in names if match.casefold() in name.casefold()]
     if len(found) > 1:
-        found = [name for name in found if not _is_contact_slot(name)] or found
+        found = [name for name in found if not _is_contact(name)] or found
+    if len(found) > 1 and len({name.partition(" [")[0] for name in found}) == 1:
+        contactless = [name for name in found if _CONTACTLESS.search(_slot(name))]
+        found = contactless if len(contactless) == 1 else found
     return found
 
 
-def _is_contact_slot(name: str) -> bool:
-    """Judged by the slot's own label in brackets, where there is one."""
+def _is_contact(name: str) -> bool:
+    return bool(_CONTACT.search(_slot(name))) and not _CONTACTLESS.search(_slot(name))
+
+
+def _slot(name: str) -> str:
+    """The slot's own label, in brackets; the whole name if there is none."""
     label = re.search(r"\[(.*)\]", name)
-    text = label[1] if label else name
-    return bool(_CONTACT.search(text)) and not _CONTACTLESS.search(text)
+    return label[1] if label else name
 
 
 def find(names: Sequence[str], match: str) -> str:

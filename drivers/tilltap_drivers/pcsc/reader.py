@@ -21,15 +21,15 @@ from tilltap_drivers.pcsc.settings import PcscSettings
 # 3.3: every second).
 AGAIN = 1.0
 
-# Seconds a phone may seem gone after its pass was read and still be the same phone: the field reset that ends
-# a reading takes it away for as long as the reader needs to find it again, and pcscd looks only every 0.4 s
-# at readers that do not tell. Nobody exchanges two phones that fast, and a pass that wants a fingerprint for
+# Seconds a device may seem gone after it was read and still be the same one: the field reset that ends a
+# reading takes it away for as long as the reader needs to find it again, and pcscd looks only every 0.4 s at
+# readers that do not tell. Nobody exchanges two phones that fast, and a pass that wants a fingerprint for
 # each reading would be `locked` the second time.
 BLINK = 0.6
 
-# Times in a row, `AGAIN` apart, that a card may say nothing before it counts as one without a pass. Once is a
-# hand with a ring on it, or a phone at the edge of the field.
-SILENT_TRIES = 2
+# Seconds within which a device must have said nothing twice to count as one without a pass. Once is a hand
+# with a ring on it, or a phone at the edge of the field.
+SILENCE = 3 * AGAIN
 
 # Seconds `present` waits for pcscd, below the 50 ms it may take on the event loop. pcscd answers in 0.2 ms.
 ASK = 0.04
@@ -113,6 +113,7 @@ class _Run:
             self._context = context
             try:
                 reader = find(context.readers(), self._settings.match)
+                put(Health("up"))
                 put(Health("up", identity=reader))
                 _Watch(context, reader, self._wallet, put).until(lambda: self._stopping)
             finally:
@@ -131,32 +132,28 @@ class _Watch:
         self._put = put
         self._state = State()
         self._busy = False
+        self._silent = float("-inf")  # when a device last said nothing
 
     def until(self, stopped: Callable[[], bool]) -> None:
-        prepared, silent = self._prepare(), 0
+        prepared = self._prepare()
         while not stopped():
             if not self._state.present:
-                self._state, silent = self._context.wait(self._reader, self._state), 0
+                self._state = self._context.wait(self._reader, self._state)
                 continue
             result = self._read(prepared)
             prepared = self._prepare()
-            silent = silent + 1 if result is None and not self._busy else 0
-            if silent == SILENT_TRIES:
-                result, silent = unknown_card(), 0
             if result is not None:
                 self._put(result)
-            if isinstance(result, PassRead):
-                self._until_gone(stopped, None, BLINK)
-            elif result is None or result.status == "locked" or result.reason == Removed.reason:
+            if result is None or _changes_by_itself(result):
                 self._until_gone(stopped, AGAIN)
             else:
-                self._until_gone(stopped, None)
+                self._until_gone(stopped, None, BLINK)
 
     def _prepare(self) -> Prepared:
         return prepare(self._wallet, secrets.token_bytes, time.time)
 
     def _until_gone(self, stopped: Callable[[], bool], within: float | None, blink: float = 0.0) -> None:
-        """Until the card has left, and stayed away for `blink` seconds, or `within` seconds have passed."""
+        """Until the device has left, and stayed away for `blink` seconds, or `within` seconds have passed."""
         deadline = None if within is None else time.monotonic() + within
         count = self._state.count
         while not stopped() and self._state.count == count:
@@ -168,28 +165,37 @@ class _Watch:
                 count = self._state.count
 
     def _is_back(self, stopped: Callable[[], bool], blink: float) -> bool:
-        """Whether a card that has just gone is there again in time, or already."""
+        """Whether a device that has just gone is there again in time, or already."""
         deadline = time.monotonic() + blink
         while not stopped() and not self._state.present and (left := deadline - time.monotonic()) > 0:
             self._state = self._context.wait(self._reader, self._state, left)
         return self._state.present
 
     def _read(self, prepared: Prepared) -> PassRead | ReadFailure | None:
-        """One conversation with the card; None if it said nothing, or is busy with somebody else."""
+        """One conversation with the device; None if there is nothing to tell of it, or not yet."""
+        result = None
         try:
             with self._context.connect(self._reader) as card:
                 self._say_busy(busy=False)
-                return self._converse(card, prepared)
+                result = self._converse(card, prepared)
         except CardBusy:
             self._say_busy(busy=True)
+            return None
         except CardGone:
             pass
-        return None
+        return result or self._silence()
+
+    def _silence(self) -> ReadFailure | None:
+        before, self._silent = self._silent, time.monotonic()
+        if self._silent - before > SILENCE:
+            return None
+        self._silent = float("-inf")
+        return unknown_card()
 
     def _say_busy(self, *, busy: bool) -> None:
         if busy != self._busy:
             self._busy = busy
-            self._put(Health("silent", BUSY) if busy else Health("up", identity=self._reader))
+            self._put(Health("silent", BUSY) if busy else Health("up"))
 
     def _converse(self, card: Card, prepared: Prepared) -> PassRead | ReadFailure | None:
         conversation, answered = present(self._wallet, prepared), False
@@ -210,6 +216,11 @@ class _Watch:
             return result
         answer = _transmit(card, GET_UID)
         return card_by_uid(self._wallet, result, answer[:-2]) if answer[-2:] == b"\x90\x00" else result
+
+
+def _changes_by_itself(result: PassRead | ReadFailure) -> bool:
+    """Whether the same device, left where it is, may soon give another result."""
+    return isinstance(result, ReadFailure) and (result.status == "locked" or result.reason == Removed.reason)
 
 
 def _transmit(card: Card, command: bytes) -> bytes:

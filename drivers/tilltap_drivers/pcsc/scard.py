@@ -19,6 +19,10 @@ from tilltap_drivers.contract import ReaderFault
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
 
+# Bytes at the end of every response (ISO/IEC 7816-4). pcscd reports a card that was lifted in the middle of
+# an exchange as success, without any.
+STATUS_WORD = 2
+
 NO_SERVICE = "pcscd is not running: start it (systemctl enable --now pcscd.socket)"
 NO_ACCESS = "pcscd refuses this user: allow it the PolicyKit action org.debian.pcsc-lite.access_pcsc"
 GONE = "the reader is gone: plug it in again"
@@ -129,9 +133,11 @@ class Card:
         scard.SCardDisconnect(self._handle, scard.SCARD_UNPOWER_CARD)
 
     def transmit(self, command: bytes) -> bytes:
-        """The answer with its status word; CardGone."""
+        """The answer with its status word; CardGone, also for less than that: it is no answer."""
         result, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(command))
         _check_card(result)
+        if len(answer) < STATUS_WORD:
+            raise CardGone
         return bytes(answer)
 
 

@@ -26,14 +26,21 @@ INSTALL = "apt install pcscd vsmartcard-vpcd"
 # A contactless card without historical bytes (ecp-and-pcsc.md, 3.2).
 ATR = bytes.fromhex("3B80800101")
 
+# Readers of one loaded vpcd, on consecutive ports.
+SLOTS = 2
+
 # Seconds pcscd may take until it listens; it needs 0.05.
 START = 10.0
 
-# Ports tried for the virtual readers: each entry of pcscd's configuration takes two, one after the other.
+# Ports tried for the virtual readers; vpcd listens on all addresses.
 FIRST_PORT, LAST_PORT = 36000, 60000
 
 # Seconds a reader waits for a card that says nothing: its frame waiting time (ISO/IEC 14443-4), some frames.
 TIME_LIMIT = 0.2
+
+# What it gives back then. vpcd has no word for that, but less than a status word is no response either; it
+# waits for ever on no bytes at all.
+NOTHING = b"\x00"
 
 # A reader's own command (PC/SC part 3, 3.2.2.1.3): the number of the chip.
 GET_UID = bytes.fromhex("FFCA000000")
@@ -55,7 +62,7 @@ class Lifted(Exception):
 
 
 class VirtualReaders:
-    """A private pcscd with `count` readers, named `<name> 0 00 00`, `<name> 1 00 00` ...
+    """A private pcscd with `count` readers; `slots[n]` is the field of the reader `names[n]`.
 
     It runs in a mount namespace of its own, so that it neither meets nor disturbs the machine's pcscd; a
     process reaches it through `environment`, which its PC/SC library reads once, at its first call.
@@ -63,12 +70,12 @@ class VirtualReaders:
 
     def __init__(self, folder: Path, count: int = 1, name: str = "tilltap virtual") -> None:
         self.folder = folder
-        self.names = [f"{name} {number} 00 00" for number in range(count)]
+        self.names = [f"{name} {n // SLOTS} 00 {n % SLOTS:02}" for n in range(count)]
         self._run = folder / "run"
         self._config = folder / "readers"
         self._process: subprocess.Popen[bytes] | None = None
-        self._ports = free_ports(count)
-        self.slots = [Slot(port) for port in self._ports]
+        self._ports = free_ports(-(-count // SLOTS))
+        self.slots = [Slot(self._ports[n // SLOTS] + n % SLOTS) for n in range(count)]
         self._prepare(name)
 
     @property
@@ -141,11 +148,11 @@ def _namespace() -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` ports, each free with the one above it: vpcd takes a second for its second slot."""
+    """`count` ports, each free with those of the further slots above it."""
     start = FIRST_PORT + os.getpid() * 64 % (LAST_PORT - FIRST_PORT)
     found: list[int] = []
-    for port in range(start - start % 2, LAST_PORT + 2000, 2):
-        if _is_free(port) and _is_free(port + 1):
+    for port in range(start, LAST_PORT + 2000, SLOTS):
+        if all(_is_free(port + slot) for slot in range(SLOTS)):
             found.append(port)
         if len(found) == count:
             return found
@@ -163,66 +170,66 @@ def _is_free(port: int) -> bool:
 
 
 class Slot:
-    """One virtual reader's field: at most one card is in it."""
+    """One virtual reader's field: at most one device is in it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._socket: socket.socket | None = None
+        self._connection: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self._done = threading.Event()
+        self._read = threading.Event()
 
-    def present(self, card: Device) -> None:
-        """Puts the card into the field, where it answers from a thread until it is removed."""
-        assert self._socket is None, "there is a card in the field"
-        self._done.clear()
-        self._socket = socket.create_connection(("127.0.0.1", self.port))
-        self._thread = threading.Thread(target=self._serve, args=(self._socket, card), daemon=True)
+    def present(self, device: Device) -> None:
+        """Puts the device into the field, where it answers from a thread until it is removed."""
+        assert self._thread is None, "there is a device in the field"
+        self._read.clear()
+        self._connection = socket.create_connection(("127.0.0.1", self.port))
+        self._thread = threading.Thread(target=self._live, args=(self._connection, device), daemon=True)
         self._thread.start()
 
     def remove(self) -> None:
-        """Takes the card out of the field; without one, nothing happens."""
-        if self._socket is None or self._thread is None:
+        """Takes the device out of the field; without one, nothing happens."""
+        if self._connection is None or self._thread is None:
             return
-        _shut(self._socket)
+        _shut(self._connection)
         self._thread.join()
-        self._socket.close()
-        self._socket = self._thread = None
+        self._connection = self._thread = None
 
     def until_read(self, within: float) -> bool:
-        """Until the reader has ended its conversation by resetting the field, or the card has left."""
-        return self._done.wait(within)
+        """Until the reader has ended its conversation by resetting the field, or the device has left."""
+        return self._read.wait(within)
 
-    def _serve(self, connection: socket.socket, card: Device) -> None:
+    def _live(self, connection: socket.socket, device: Device) -> None:
+        with connection, suppress(OSError):  # the reader, or pcscd as a whole, went away
+            self._serve(connection, device)
+        self._read.set()
+
+    def _serve(self, connection: socket.socket, device: Device) -> None:
         talked = False
-        try:
-            while (message := _receive(connection)) is not None:
-                if len(message) > 1:
-                    talked = True
-                    _send(connection, _answer(card, message))
-                elif message[0] == GET_ATR:
-                    _send(connection, ATR)
-                elif message[0] in (POWER_OFF, RESET):
-                    card.field_off()
-                    if talked:
-                        self._done.set()
-        except Lifted as lifted:
-            if lifted.last:
-                _send(connection, lifted.last)
-        except OSError:  # the reader, or pcscd as a whole, went away
-            return
-        finally:
-            self._done.set()
-            _shut(connection)
+        while (message := _receive(connection)) is not None:
+            if len(message) > 1:
+                talked = True
+                try:
+                    _send(connection, _answer(device, message))
+                except Lifted as lifted:
+                    if lifted.last:
+                        _send(connection, lifted.last)
+                    return
+            elif message[0] == GET_ATR:
+                _send(connection, ATR)
+            elif message[0] in (POWER_OFF, RESET):
+                device.field_off()
+                if talked:
+                    self._read.set()
 
 
-def _answer(card: Device, command: bytes) -> bytes:
-    """What the reader gives back: some things it knows by itself, and nobody waits for ever."""
+def _answer(device: Device, command: bytes) -> bytes:
+    """What comes out of the reader: some things it knows by itself, and it waits for nobody for ever."""
     if command == GET_UID:
-        return card.uid + b"\x90\x00"
-    answer = card.answer(command)
+        return device.uid + b"\x90\x00"
+    answer = device.answer(command)
     if not answer:
         time.sleep(TIME_LIMIT)
-    return answer
+    return answer or NOTHING
 
 
 def _shut(connection: socket.socket) -> None:
