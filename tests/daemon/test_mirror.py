@@ -169,6 +169,19 @@ async def test_a_late_copy_of_an_older_value_is_repaired_when_the_writes_have_se
     assert (await mirror(ana)) == {"waiting": 0, "oldest_age_s": None, "parked": 0, "foreign": 0}
 
 
+@pytest.mark.parametrize("name", UNSURE)
+async def test_a_second_text_waits_until_no_earlier_outcome_is_open(ana: House, name: str) -> None:
+    ana.service.writes.append(UNSURE[name])
+    await sell(ana, "1")
+    async with ana.mirroring():
+        await anyio.sleep(10)
+        await sell(ana, "2", "30")
+        await anyio.sleep(20)
+        assert (shown(ana), texts(ana)) == (9, [REACHED])
+        await anyio.sleep(LONG)
+    assert texts(ana) == [REACHED, "Thank you for your order. You've earned 3 points!"]
+
+
 @pytest.mark.parametrize("fault", [service.REFUSED, service.GONE])
 async def test_a_refused_write_is_parked_until_the_next_sale(ana: House, fault: Fault) -> None:
     ana.service.writes.append(fault)
@@ -497,6 +510,8 @@ async def test_killed_in_the_middle_of_a_turn(ana: House, fault: Fault, after: f
     with anyio.move_on_after(after):
         async with anyio.create_task_group() as group:
             group.start_soon(ana.bare_mirror().run)
+    # Sent at 0.10, answered 0.05 later if at all.
+    in_flight = after > 0.1 and (fault.after is None or after < 0.15)
     ana.restart()
     async with ana.mirroring():
         await anyio.sleep(15)
@@ -505,6 +520,21 @@ async def test_killed_in_the_middle_of_a_turn(ana: House, fault: Fault, after: f
     assert shown(ana) == 6
     assert len(texts(ana)) <= 1
     assert (await mirror(ana))["waiting"] == 0
+    if in_flight:
+        assert (await passes(ana))[-1] == (6, "unknown")
+
+
+async def test_after_a_restart_the_settle_clock_starts_anew(ana: House) -> None:
+    """Nobody watched it: however late it is now, what was sent before may still arrive."""
+    ana.service.writes.append(service.SECOND_COPY_LATE)
+    await sell(ana, "1")
+    await ana.sync(1)
+    await sell(ana, "2")
+    await ana.sync(1)
+    ana.time.move(10 * SETTLE_S)
+    ana.restart()
+    await ana.sync(LONG)
+    assert ana.service.written("pass-ana") == [6, 8, 6, 8]
 
 
 async def test_killed_while_repairing_a_zombie(ana: House) -> None:

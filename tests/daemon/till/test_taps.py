@@ -171,6 +171,12 @@ async def test_a_waiting_tap_that_was_named_is_used_up(ana: House) -> None:
     assert (await ana.call("sale.open", sale_id="3", total="8"))["customer"] is None
 
 
+async def test_a_waiting_tap_of_somebody_served_meanwhile_is_used_up(ana: House) -> None:
+    await ana.tap("ana")
+    await ana.call("sale.close", sale_id="1", total="8", value="ana")
+    assert (await ana.call("sale.open", sale_id="2", total="8"))["customer"] is None
+
+
 async def test_a_tap_id_is_good_for_a_day(ana: House) -> None:
     tap = await ana.tap("ana")
     ana.time.move(24 * 3600 - 1)
