@@ -6,6 +6,7 @@ Everything the example promises is checked as it happens; `play` answers whether
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tilltap.client import Event, Till
+from tilltap.demo_readers import READERS, Counter
 from tilltap.errors import StartError
 from tilltap.sandbox.faults import MENU
 from tilltap.sandbox.server import SandboxServer
@@ -57,10 +59,7 @@ store = "demo"
 url = "{url}"
 api_key_file = "demo.key"
 settle = 2
-[[reader]]
-name = "counter"
-driver = "vtap"
-port = "{folder}/vtap"
+{reader}
 [pos]
 socket = "{folder}/pos.sock"
 [ledger]
@@ -82,10 +81,10 @@ class Checks:
 class Stage:
     """The running parts, as the story needs them."""
 
-    def __init__(self, sandbox: SandboxServer, reader: subprocess.Popen[str], socket: str) -> None:
+    def __init__(self, sandbox: SandboxServer, counter: Counter, socket: str) -> None:
         self.sandbox = sandbox
         self.pos = Till(socket)
-        self._reader = reader
+        self._counter = counter
         self._events: queue.Queue[Event] = queue.Queue()
         threading.Thread(target=self._listen, args=(Till(socket),), daemon=True).start()
         self.wait(lambda e: e.method == "snapshot", START_S)
@@ -108,8 +107,7 @@ class Stage:
 
     def tap(self, customer: str) -> None:
         """The customer holds the phone to the reader."""
-        assert self._reader.stdin is not None
-        print(self.sandbox.service.find(customer).nfc, file=self._reader.stdin, flush=True)
+        self._counter.tap(customer, self.sandbox.service.find(customer).nfc)
 
     def phone(self, customer: str) -> tuple[int, str, str | None]:
         """Points, reward text and newest notification that the phone shows."""
@@ -120,25 +118,25 @@ class Stage:
 
 
 @contextmanager
-def stage(program: str, fault: str | None) -> Iterator[Stage]:
-    """Sandbox, reader and daemon, started and ended together."""
+def stage(program: str, fault: str | None, reader: str = "vtap") -> Iterator[Stage]:
+    """Sandbox, reader (one of `demo_readers.READERS`) and daemon, started and ended together."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="tilltap-demo-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         sandbox = stack.enter_context(SandboxServer())
         if fault:
             sandbox.faults.arm(MENU[fault], until_off=True)
+        counter = stack.enter_context(READERS[reader](folder))
         config = folder / "tilltap.toml"
-        config.write_text(program + CONFIG.format(url=sandbox.url, folder=folder))
+        config.write_text(program + CONFIG.format(url=sandbox.url, folder=folder, reader=counter.config))
         key = folder / "demo.key"
         key.touch(0o600)
         key.write_text("demo-key-of-no-value\n")
         log = stack.enter_context((folder / "daemon.log").open("w"))
-        reader = _start(stack, ["simulate", "vtap", "--link", str(folder / "vtap")], stdin=subprocess.PIPE)
-        _await_path(reader, folder / "vtap", folder)
-        daemon = _start(stack, ["run", "--config", str(config)], stderr=log)
+        environment = {**os.environ, **counter.environment}
+        daemon = _start(stack, ["run", "--config", str(config)], stderr=log, env=environment)
         _await_path(daemon, folder / "pos.sock", folder)
-        scene = Stage(sandbox, reader, str(folder / "pos.sock"))
+        scene = Stage(sandbox, counter, str(folder / "pos.sock"))
         _await_reader(scene)
         yield scene
 
@@ -152,8 +150,6 @@ def _start(stack: ExitStack, arguments: list[str], **streams: Any) -> subprocess
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    if process.stdin:
-        process.stdin.close()
     process.terminate()
     try:
         process.wait(5)

@@ -16,6 +16,10 @@ def demo(
     auto: Annotated[
         bool, typer.Option("--auto", help="Play to the end without waiting for anybody.")
     ] = False,
+    reader: Annotated[
+        str,
+        typer.Option(metavar="DRIVER", help="The simulated reader: vtap, or pcsc with phones of its own."),
+    ] = "vtap",
     program: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A file of [program] tables to rehearse instead of the example's."),
@@ -33,8 +37,11 @@ def demo(
     import sys
 
     from tilltap import demo as story
+    from tilltap.demo_readers import READERS
     from tilltap.sandbox.faults import MENU
 
+    if reader not in READERS:
+        raise typer.BadParameter(f"no such reader (there is: {', '.join(READERS)})", param_hint="--reader")
     if fault and fault not in MENU:
         raise typer.BadParameter(f"no such fault (there is: {', '.join(MENU)})", param_hint="--fault")
     watched = not auto and sys.stdin.isatty()
@@ -43,7 +50,7 @@ def demo(
         from tilltap.config.files import read_text
 
         rules = read_text(program)
-    with story.stage(rules, fault or None) as scene:
+    with story.stage(rules, fault or None, reader) as scene:
         _pages(scene, watched)
         wrong = story.play(scene, print, _enter if watched else lambda: None)
         if wrong:

@@ -19,9 +19,18 @@ from typing import Self
 
 from tilltap_drivers.nfc.phones import Device
 
+# Where pcscd listens; the path is built into it.
+RUN = Path("/run/pcscd")
+
+# Puts the folder $1 there, which takes a namespace, and becomes the command that follows.
+IN_NAMESPACE = """
+[ -d /run/pcscd ] || { mount -t tmpfs none /run && mkdir /run/pcscd; }
+mount --bind "$1" /run/pcscd && shift && exec "$@"
+"""
+
 # Where Debian's vsmartcard-vpcd puts the driver.
 VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-INSTALL = "apt install pcscd vsmartcard-vpcd"
+INSTALL = "apt install pcscd vsmartcard-vpcd util-linux"
 
 # A contactless card without historical bytes (ecp-and-pcsc.md, 3.2).
 ATR = bytes.fromhex("3B80800101")
@@ -65,54 +74,48 @@ class VirtualReaders:
     """A private pcscd with `count` readers; `slots[n]` is the field of the reader `names[n]`.
 
     It runs in a mount namespace of its own, so that it neither meets nor disturbs the machine's pcscd; a
-    process reaches it through `environment`, which its PC/SC library reads once, at its first call.
+    process reaches it through `environment`, which its PC/SC library reads once, at its first call. Where the
+    machine allows no namespaces (some containers) it takes the machine's place, if that is free.
     """
 
     def __init__(self, folder: Path, count: int = 1, name: str = "tilltap virtual") -> None:
+        self._pcscd = _program("pcscd")
+        self._unshare = [_program("unshare"), "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+        if not VPCD.exists():
+            raise VirtualError(f"virtual PC/SC readers need vsmartcard-vpcd: {INSTALL}")
         self.folder = folder
         self.names = [f"{name} {n // SLOTS} 00 {n % SLOTS:02}" for n in range(count)]
-        self._run = folder / "run"
-        self._config = folder / "readers"
+        ports = free_ports(-(-count // SLOTS))
+        self.slots = [Slot(ports[n // SLOTS] + n % SLOTS) for n in range(count)]
         self._process: subprocess.Popen[bytes] | None = None
-        self._ports = free_ports(-(-count // SLOTS))
-        self.slots = [Slot(self._ports[n // SLOTS] + n % SLOTS) for n in range(count)]
-        self._prepare(name)
+        trial = subprocess.run([*self._unshare, "true"], check=False, capture_output=True)  # noqa: S603 - our own
+        self._private = trial.returncode == 0
+        self._run = folder / "run" if self._private else RUN
+        try:
+            self._run.mkdir(parents=True, exist_ok=not self._private)
+        except PermissionError:
+            raise VirtualError("virtual PC/SC readers need namespaces (unshare), or root") from None
+        self._config = _configure(folder, name, ports)
 
     @property
     def environment(self) -> dict[str, str]:
         return {"PCSCLITE_CSOCK_NAME": str(self._run / "pcscd.comm")}
 
-    def _prepare(self, name: str) -> None:
-        pcscd = shutil.which("pcscd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if pcscd is None or not VPCD.exists():
-            raise VirtualError(f"virtual PC/SC readers need pcscd and vsmartcard-vpcd: {INSTALL}")
-        self._pcscd = pcscd
-        for folder in (self._run, self._config):
-            folder.mkdir(parents=True)
-        for number, port in enumerate(self._ports):
-            # A library serves one entry; a copy of it is another library.
-            library = shutil.copy(VPCD, self.folder / f"vpcd{number}.so")
-            (self._config / str(number)).write_text(
-                f'FRIENDLYNAME "{name} {number}"\nDEVICENAME /dev/null:{port:#x}\n'
-                f"LIBPATH {library}\nCHANNELID {port:#x}\n"
-            )
-
     def start(self) -> None:
         """VirtualError if pcscd does not come up."""
-        for left in self._run.iterdir():
-            left.unlink()
-        # /run/pcscd is built into pcscd; inside the namespace it is our folder.
-        script = 'mkdir -p /run/pcscd && mount --bind "$1" /run/pcscd && shift && exec "$@"'
-        pcscd = [self._pcscd, "--foreground", "--config", str(self._config)]
-        with (self.folder / "pcscd.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*_namespace(), "sh", "-c", script, "sh", str(self._run), *pcscd],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+        if self._answers():
+            raise VirtualError(
+                "this machine's pcscd is in the way: systemctl stop pcscd.socket pcscd.service"
             )
+        for left in ("pcscd.comm", "pcscd.pid"):
+            (self._run / left).unlink(missing_ok=True)
+        pcscd = [self._pcscd, "--foreground", "--config", str(self._config)]
+        if self._private:
+            pcscd = [*self._unshare, "sh", "-c", IN_NAMESPACE, "sh", str(self._run), *pcscd]
+        with (self.folder / "pcscd.log").open("ab") as log:
+            self._process = subprocess.Popen(pcscd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own
         until = time.monotonic() + START
-        while not self._answers():
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
                 raise VirtualError(f"pcscd did not start: {self._last_words()}")
@@ -121,6 +124,10 @@ class VirtualReaders:
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.environment["PCSCLITE_CSOCK_NAME"]) == 0
+
+    def _is_ready(self) -> bool:
+        # Its readers must wait for cards too; to connect to one would put a card into it.
+        return self._answers() and not any(_is_free(slot.port) for slot in self.slots)
 
     def _last_words(self) -> str:
         lines = (self.folder / "pcscd.log").read_text(errors="replace").splitlines()
@@ -143,8 +150,25 @@ class VirtualReaders:
         self.stop()
 
 
-def _namespace() -> list[str]:
-    return ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    if found is None:
+        raise VirtualError(f"virtual PC/SC readers need {name}: {INSTALL}")
+    return found
+
+
+def _configure(folder: Path, name: str, ports: list[int]) -> Path:
+    """The folder of pcscd's configuration, one file for each pair of readers."""
+    config = folder / "readers"
+    config.mkdir(parents=True)
+    for number, port in enumerate(ports):
+        # A loaded driver serves one entry; a copy of its file is another driver.
+        library = shutil.copy(VPCD, folder / f"vpcd{number}.so")
+        (config / str(number)).write_text(
+            f'FRIENDLYNAME "{name} {number}"\nDEVICENAME /dev/null:{port:#x}\n'
+            f"LIBPATH {library}\nCHANNELID {port:#x}\n"
+        )
+    return config
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,0 +1,42 @@
+"""The demo's readers: what is missing is said in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tilltap import demo_readers
+from tilltap.errors import StartError
+from tilltap_drivers.pcsc import virtual
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(StartError) as caught, demo_readers.pcsc(folder):
+        pass
+    (line,) = caught.value.lines
+    return line
+
+
+def test_without_vpcd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "VPCD", tmp_path / "gone")
+    assert refused(tmp_path) == (
+        "--reader pcsc: virtual PC/SC readers need vsmartcard-vpcd: apt install pcscd vsmartcard-vpcd util-linux"
+    )
+
+
+@pytest.mark.parametrize("package", ["smartcard", "cryptography"])
+def test_without_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(demo_readers, "find_spec", lambda name: None if name == package else find(name))
+    assert refused(tmp_path) == f"--reader pcsc needs the package {package}: pip install 'tilltap[pcsc]'"
+
+
+def test_its_keys_are_nobody_else_s(tmp_path: Path) -> None:
+    with demo_readers.pcsc(tmp_path) as counter:
+        assert 'driver = "pcsc"' in counter.config
+        assert set(counter.environment) == {"PCSCLITE_CSOCK_NAME"}
+    for name in ("apple.key", "google.key"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "apple.key").read_text() != (tmp_path / "google.key").read_text()
