@@ -198,11 +198,15 @@ async def test_a_reader_that_worked_is_tried_again_soon(ana: House) -> None:
     assert script.began[-1] - script.began[-2] < 1.0 + 0.6
 
 
-async def test_the_pause_ends_when_the_device_is_back(ana: House) -> None:
-    script = Script([[UNPLUGGED] for _ in range(6)] + [[UP]], there=False)
+@pytest.mark.parametrize("there", [False, True])
+async def test_the_pause_ends_when_the_device_is_back(ana: House, there: bool) -> None:
+    """Whether it was away all the time, or is pulled and put in again during the pause."""
+    script = Script([[UNPLUGGED] for _ in range(6)] + [[UP]], there=there)
     async with reading(ana, script):
-        await anyio.sleep(13.2)  # in the middle of the pause after the sixth try
+        await anyio.sleep(12.8)  # in the middle of the pause after the sixth try
         assert len(script.began) == 6
+        script.there = False
+        await anyio.sleep(0.3)
         back = anyio.current_time()
         script.there = True
         await anyio.sleep(3)
