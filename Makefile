@@ -10,12 +10,18 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
+# What pip cannot bring: a compiler and headers for pyscard, and a real pcscd with virtual slots for its tests.
+DEBIAN := python3-venv python3-dev gcc swig pkg-config libpcsclite-dev pcscd vsmartcard-vpcd
+
+$(VENV)/.ready: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tilltap needs Python 3.11 or newer: make PYTHON=python3.11 setup"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
-	  echo "installing python3-venv"; \
-	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$SUDO apt-get update -q && $$SUDO apt-get install -qy python3-venv && rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@command -v dpkg-query >/dev/null || { echo "not Debian: if a step fails, install your system's $(DEBIAN)"; exit 0; }; \
+	  missing=$$(for p in $(DEBIAN); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
+	  [ -z "$$missing" ] || { echo "installing" $$missing; \
+	    SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    { $$SUDO apt-get update -q && $$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } >/tmp/tilltap-apt.log 2>&1 \
+	      || { tail -5 /tmp/tilltap-apt.log; exit 1; }; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
