@@ -25,6 +25,7 @@ BAD = [
     ("d4030a736573" + "11" * 9, Truncated),
     ("c403000000", Truncated),
     ("c4037fffffff736573", Truncated),
+    ("c40301000001736573aa", Truncated),
     ("d90102", Truncated),
     ("d9010201546e00", Truncated),
     ("b401016141", Malformed),
@@ -108,18 +109,17 @@ def test_the_longest_language():
     assert ndef.text(b"\x3f" + b"a" * 63) == ("a" * 63, "")
 
 
-@pytest.mark.parametrize(
-    ("payload", "address"),
-    [
-        ("00" + b"a:b".hex(), "a:b"),
-        ("01" + b"example.com".hex(), "http://www.example.com"),
-        ("04" + b"example.com".hex(), "https://example.com"),
-        ("05" + b"123".hex(), "tel:123"),
-        ("23" + b"x".hex(), "urn:nfc:x"),
-    ],
-)
-def test_uri(payload, address):
-    assert ndef.uri(bytes.fromhex(payload)) == address
+# RTD URI 1.0, table 3, by code from 0 on.
+PREFIXES = """
+- http://www. https://www. http:// https:// tel: mailto: ftp://anonymous:anonymous@ ftp://ftp. ftps:// sftp:// smb://
+nfs:// ftp:// dav:// news: telnet:// imap: rtsp:// urn: pop: sip: sips: tftp: btspp:// btl2cap:// btgoep:// tcpobex://
+irdaobex:// file:// urn:epc:id: urn:epc:tag: urn:epc:pat: urn:epc:raw: urn:epc: urn:nfc:
+"""
+
+
+@pytest.mark.parametrize(("code", "prefix"), list(enumerate(PREFIXES.split())))
+def test_uri(code, prefix):
+    assert ndef.uri(bytes((code,)) + "é".encode()) == prefix.removeprefix("-") + "é"
 
 
 @pytest.mark.parametrize(("payload", "error"), [("", Truncated), ("2441", Malformed), ("00ff", Malformed)])
