@@ -79,6 +79,10 @@ def test_several_service_types_and_no_capabilities():
     assert command.encode().hex() == "905000003dd403377372710001" + inner + "00"
 
 
+def test_everything_is_asked_for_unless_told_otherwise():
+    assert b"\xd4\x03\x01str\x00" in smarttap.get_data(Session(ID, 3), collector=b"1234").data
+
+
 def test_negotiation_without_the_phones_nonce():
     command = smarttap.negotiate(
         Session(ID, 1),

@@ -111,6 +111,14 @@ def test_collectors_on_the_wire(number, collector):
     assert GoogleWallet(number, (GKEY,)).collector().hex() == collector
 
 
+def test_kinds_of_passes_by_their_names():
+    """The names of the configuration and the record types of google-smart-tap 5."""
+    assert " ".join(f"{name}={kind}" for name, kind in OBJECT_TYPES.items()) == (
+        "loyalty=ly offer=of gift-card=gc private-label=pl event-ticket=et flight=fl transit=tr generic=gr "
+        "generic-private=gp customer=cus"
+    )
+
+
 def test_merchant_ids_in_order():
     ids = AppleWallet(("pass.com.passkit.pksamples.nfcdemo", ID), KEYS[:1]).merchant_ids()
     assert ids[0].hex() == "03b57cdb3eca0984ba9abdc2fb45d86626d87b39d33c5c6dbbc313a6347a3146"
