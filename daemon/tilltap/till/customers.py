@@ -84,11 +84,11 @@ def _answer(tx: Tx, shop: Shop, customer: Customer, before: int) -> None:
         taps.say_again(tx, shop, tap, customer, "identified")
     running = before
     for sale in book.unanswered_sales(tx, customer.id):
-        running = _complete(tx, sale, running)
+        running = _complete(tx, sale, customer.id, running)
     ripple(tx, customer.id)
 
 
-def _complete(tx: Tx, sale: Sale, before: int) -> int:
+def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
     """Fills in what a sale closed `offline` could not know; a reward it reached is told after all."""
     program = book.program(tx, sale.program)
     after = before + sale.earned
@@ -96,9 +96,11 @@ def _complete(tx: Tx, sale: Sale, before: int) -> int:
     new = redeem.reached(program, Account(before), Account(after)) if sale.earned else None
     if new and sale.state == "closed":
         sale.message = messages.push(program, "reached", earned=sale.earned, reward=new.title, balance=after)
-        mirror_book.revise_push(
-            tx, sale.till, sale.sale_id, kind="reached", earned=sale.earned, reward=new.title
+        text: Json = {"kind": "reached", "earned": sale.earned, "reward": new.title}
+        mirror_book.plan_push(
+            tx, customer_id, till=sale.till, sale_id=sale.sale_id, program=sale.program, **text
         )
+        mirror_book.revise_push(tx, sale.till, sale.sale_id, **text)
     book.save_sale(tx, sale)
     tx.emit("sale", sale_shape(tx, sale))
     return after

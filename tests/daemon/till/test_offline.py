@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
 from rigs import service
-from rigs.till import House
+from rigs.till import COFFEE, House
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +115,9 @@ async def test_points_earned_offline_are_credited_once(away: House) -> None:
     assert away.service.shown("pass-ana") == ["Thank you for your order. You've earned 2 points!"]
 
 
-async def test_a_reward_reached_by_an_offline_sale_is_told_after_all(away: House) -> None:
+@pytest.mark.parametrize("earned", [COFFEE.messages.earned, ""])
+async def test_a_reward_reached_by_an_offline_sale_is_told_after_all(away: House, earned: str) -> None:
+    await away.reload(replace(COFFEE, messages=replace(COFFEE.messages, earned=earned)))
     away.service.passes["pass-ana"].points = 4
     await away.call("sale.close", sale_id="1", total="10", value="ana")
     away.service.down = None
