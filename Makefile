@@ -1,12 +1,13 @@
 # setup: .venv with everything   demo: the worked example   test: all tests   check: format, lint, types, imports
-# bench: figures as ratios   model: search the exactly-once protocol at length
+# bench: figures as ratios   model: search the exactly-once protocol at length   fuzz, mutants: the wallets'
+# protocols, 100 000 cases a kind, and what their tests would notice (an hour).
 # Needs Python >= 3.11, make and (on Debian, for what is missing) apt.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format bench model docs clean
+.PHONY: setup demo test check format bench model mutants fuzz docs clean
 
 setup: $(VENV)/.ready
 
@@ -46,6 +47,12 @@ bench: setup
 
 model: setup
 	cd tests && ../$(BIN)/python -m model.explore --long
+
+mutants: setup
+	$(BIN)/python tests/tools/mutate.py
+
+fuzz: setup
+	$(BIN)/python -m pytest -m long -o faulthandler_timeout=0 tests/drivers/nfc
 
 docs: setup
 	$(BIN)/python -m tilltap.config.document
