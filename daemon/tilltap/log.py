@@ -50,6 +50,8 @@ def places(error: BaseException) -> list[str]:
 
 def configure(*, json: bool | None = None) -> None:
     """Once per process. `json` None: JSON unless standard error is a terminal."""
+    if sys.stderr is None:  # closed by whoever started us: the daemon serves all the same
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open as long as we do
     as_json = not sys.stderr.isatty() if json is None else json
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(

@@ -26,7 +26,7 @@ from tilltap.model import Notification
 from tilltap.rules import messages, redeem
 from tilltap.till import customers
 from tilltap.till.desk import Till
-from tilltap.till.shapes import account, customer_ids
+from tilltap.till.shapes import account, balance, customer_ids
 
 log = structlog.get_logger()
 
@@ -436,7 +436,7 @@ class Mirror:
         row.parked = answer.reason or "refused by the loyalty service"
         row.dirty = 1
         log.warning("pass parked", pass_id=customer.pass_id, reason=row.parked)
-        self._say(tx, row, customer, customer.points, "none", parked=row.parked)
+        self._say(tx, row, customer, balance(customer), "none", parked=row.parked)
         mirror_book.save(tx, row)
 
     def _back_off(self, tx: Tx, row: Pass, answer: Answer) -> None:
@@ -461,7 +461,7 @@ class Mirror:
         tx: Tx,
         row: Pass,
         customer: Customer,
-        points: int,
+        points: int | None,
         notification: Notification,
         *,
         parked: str | None = None,

@@ -44,7 +44,7 @@ def demo(
         raise typer.BadParameter(f"no such reader (there is: {', '.join(READERS)})", param_hint="--reader")
     if fault and fault not in MENU:
         raise typer.BadParameter(f"no such fault (there is: {', '.join(MENU)})", param_hint="--fault")
-    watched = not auto and sys.stdin.isatty()
+    watched = not auto and sys.stdin is not None and sys.stdin.isatty()
     rules = story.PROGRAM
     if program is not None:
         from tilltap.config.files import read_text

@@ -45,7 +45,7 @@ def _reward(program: Program, account: Account, total: int, reward_id: str) -> R
     from tilltap.rules import redeem
 
     if not reward_id:
-        return redeem.automatic(program, account, total, ())
+        return redeem.automatic(program, account, total)
     reward = program.reward(reward_id)
     if reward is None:
         known = ", ".join(r.id for r in program.rewards) or "none"
@@ -72,7 +72,8 @@ def _lines(program: Program, account: Account, total: int, reward: Reward | None
         f"Why: {done.why}",
     ]
     lines += [
-        f"Offered: {messages.prompt(program, other.id)} (--redeem {other.id})"
+        f"Offered: {messages.prompt(program, other, earned=earned, balance=account.points)}"
+        f" (--redeem {other.id})"
         for other in program.rewards
         if reward is None and redeem.offered(other, account, total)
     ]

@@ -61,7 +61,7 @@ def _passes(mirror: dict[str, Any]) -> str:
         age = mirror["oldest_age_s"]
         parts.append(f"{mirror['waiting']} waiting" + ("" if age is None else f" (oldest {age:.0f} s)"))
     if mirror["parked"]:
-        parts.append(f"{mirror['parked']} parked: see `tilltap mirror list`")
+        parts.append(f"{mirror['parked']} parked (the call mirror.list says why)")
     if mirror["foreign"]:
         parts.append(f"{mirror['foreign']} changed by others")
     return ", ".join(parts) or "all up to date"

@@ -37,13 +37,16 @@ def watch(
 
     till = Till(socket_path(config, socket), patience=0)
     try:
+        now = 0
         for event in till.watch(after, resume=False):
+            if event.method == "snapshot":
+                now = event.seq
             if as_json:
                 body = {"jsonrpc": "2.0", "method": event.method, "params": event.params}
                 print(json.dumps(body, ensure_ascii=False), flush=True)
             else:
                 print(line(event.method, event.params), flush=True)
-            if event.method == "bye":
+            if event.method == "bye" and event.seq > now:  # an older one is history, sent again
                 return
     except TillError as problem:
         not_reached(problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilltap.model import Program
+from tilltap.model import Program, Reward
 from tilltap.templates import render
 
 # In a training configuration every message says so (contract section 2).
@@ -28,10 +28,9 @@ def say(
     return TRAINING + text if program.training else text
 
 
-def prompt(program: Program, reward_id: str) -> str:
-    """What the cashier asks about a reward."""
-    reward = program.reward(reward_id)
-    return say(program, program.messages.prompt, reward=reward.title if reward else reward_id) or ""
+def prompt(program: Program, reward: Reward, *, earned: int, balance: int) -> str:
+    """What the cashier asks about a reward; `earned` and `balance` as they are before it is given."""
+    return say(program, program.messages.prompt, earned=earned, reward=reward.title, balance=balance) or ""
 
 
 def push(program: Program, kind: str, *, earned: int, reward: str, balance: int | None) -> str | None:

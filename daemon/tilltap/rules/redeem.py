@@ -49,12 +49,9 @@ def dearest(rewards: Iterable[Reward]) -> Reward | None:
     return max(rewards, key=lambda r: (r.cost, r.discount), default=None)
 
 
-def automatic(program: Program, account: Account, total: int, declined: Iterable[str]) -> Reward | None:
+def automatic(program: Program, account: Account, total: int) -> Reward | None:
     """The reward to accept without asking, if any."""
-    refused = set(declined)
-    return dearest(
-        r for r in program.rewards if r.automatic and r.id not in refused and offered(r, account, total)
-    )
+    return dearest(r for r in program.rewards if r.automatic and offered(r, account, total))
 
 
 def reached(program: Program, before: Account, after: Account) -> Reward | None:

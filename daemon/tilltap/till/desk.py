@@ -20,7 +20,7 @@ from tilltap.passes import canonical
 from tilltap.till import customers, refunds, sales, taps
 from tilltap.till.directory import Directory
 from tilltap.till.sales import Found
-from tilltap.till.shapes import Json, Shop, customer_shape, sale_shape
+from tilltap.till.shapes import Json, Shop, balance, customer_shape, sale_shape
 
 T = TypeVar("T")
 log = structlog.get_logger("tilltap.till")
@@ -394,7 +394,9 @@ class Till:
             found.append(
                 {
                     "customer": {"pass_id": customer.pass_id, "ext_id": customer.ext_id},
-                    "balance": customer.points if customer.known else None,
+                    "value": None if customer.known else customer.value,
+                    "sales": [sale.sale_id for sale in book.unanswered_sales(tx, customer.id)],
+                    "balance": balance(customer),
                     "shown": row.confirmed,
                     "parked": row.parked,
                     "reason": row.parked or "waiting for the loyalty service",

@@ -269,15 +269,15 @@ def _drop_unfit_reward(tx: Tx, sale: Sale) -> None:
 
 def _accept_automatic(tx: Tx, sale: Sale) -> None:
     _drop_unfit_reward(tx, sale)
-    if sale.reward or not sale.customer_id:
-        return
+    if sale.reward or not sale.customer_id or sale.refusals():
+        return  # after a decline they are not tried again (contract section 3)
     program = book.program(tx, sale.program)
     if not any(r.automatic for r in program.rewards):
         return
     customer = book.customer(tx, sale.customer_id)
     if customer.known:
         facts = account(tx, customer, sale)
-        if reward := redeem.automatic(program, facts, sale.total, sale.refusals()):
+        if reward := redeem.automatic(program, facts, sale.total):
             _take(sale, reward.id, redeem.taken(reward, facts))
 
 

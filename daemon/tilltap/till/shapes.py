@@ -80,7 +80,9 @@ def offers(sale: Sale, seen: View) -> list[Json]:
                 "title": reward.title,
                 "discount": seen.program.currency.text(min(reward.discount, sale.total)),
                 "state": state,
-                "prompt": messages.prompt(seen.program, reward.id),
+                "prompt": messages.prompt(
+                    seen.program, reward, earned=seen.outcome.earned.points, balance=seen.account.points
+                ),
             }
         )
     return found

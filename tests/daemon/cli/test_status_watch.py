@@ -54,7 +54,7 @@ def test_status_says_what_is_wrong_and_the_remedy():
         "reader counter   unplugged: plug it in",
         "loyalty service  refused: no answer yet",
         "ledger           up",
-        "passes           3 waiting (oldest 61 s), 1 parked: see `tilltap mirror list`, 2 changed by others",
+        "passes           3 waiting (oldest 61 s), 1 parked (the call mirror.list says why), 2 changed by others",
     ]
 
 

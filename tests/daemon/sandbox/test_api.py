@@ -217,13 +217,18 @@ def test_paths_and_methods_that_do_not_exist_answer_json(http: httpx.Client) -> 
     assert http.get("/api/v1/loyalty/%FF").status_code == 400
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic k", "k"])
-def test_without_a_bearer_key_nothing_opens(sandbox: SandboxRig, header: str | None) -> None:
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic right", "right"])
+def test_without_a_bearer_key_nothing_opens(header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
-    answer = httpx.patch(f"{sandbox.url}{LOYALTY}", json={"balance": 1}, headers=headers)
-    assert answer.status_code == 401
-    assert answer.json()["errors"][0]["title"] == "Unauthorized"
-    assert sandbox.balance("ben") == 4
+    with running_sandbox(key="right") as sandbox:
+        answer = httpx.patch(f"{sandbox.url}{LOYALTY}", json={"balance": 1}, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["errors"][0]["title"] == "Unauthorized"
+        assert sandbox.balance("ben") == 4
+
+
+def test_a_sandbox_without_a_key_lets_a_till_in_that_has_none(sandbox: SandboxRig) -> None:
+    assert httpx.get(f"{sandbox.url}{LOYALTY}").status_code == 200
 
 
 def test_with_a_key_only_that_key_opens() -> None:
