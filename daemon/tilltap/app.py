@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.wallet import load_wallet
-from tilltap.errors import StartError
+from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, mirror_book, tables
 from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
 from tilltap.log import configure, places
@@ -182,7 +183,8 @@ class _Daemon:
 
     async def _stop(self) -> None:
         log.info("stopping")
-        await self.till.say_bye()
+        with suppress(CallError):  # a locked ledger must not keep the daemon from ending
+            await self.till.say_bye()
         self._readers.stop()
         self.mirror.stop()
         self.stopping.set()
@@ -197,12 +199,13 @@ class _Daemon:
     async def _housekeeping(self) -> None:
         tidied = float("-inf")
         while True:
-            await self._keep_anchor()
             if self.provider.state == "refused":
                 self._renew_key()
-            if self.clock.steady() - tidied >= TIDY_EVERY_S:
-                tidied = self.clock.steady()
-                await self.till.tidy()
+            with suppress(CallError):  # locked for a moment: next time then
+                await self._keep_anchor()
+                if self.clock.steady() - tidied >= TIDY_EVERY_S:
+                    await self.till.tidy()
+                    tidied = self.clock.steady()
             await anyio.sleep(ANCHOR_EVERY_S)
 
     async def _keep_anchor(self) -> None:
