@@ -38,14 +38,15 @@ class Positions:
 
 # Possessive quantifiers (`*+`): a token is found in one pass whatever the text. A multi-line string may end
 # in up to five quotes, of which two belong to it (TOML 1.0.0, "String").
+# No possessive repeats: those of groups are broken in the Python 3.11.2 of Debian 12.
 _TOKEN = re.compile(
     r"""
-      (?P<skip> [ \t\r]++ | \#[^\n]*+ )
-    | (?P<string> \"{3} (?: [^"\\] | \\. | \"{1,2}(?!\") )*+ \"{3,5}
-                | '{3}  (?: [^']         | '{1,2}(?!')   )*+ '{3,5}
-                | \"    (?: [^"\\\n] | \\. )*+ \"
-                | '     [^'\n]*+ ' )
-    | (?P<word> [^\s"'\#\[\]{}=,.]++ )
+      (?P<skip> [ \t\r]+ | \#[^\n]* )
+    | (?P<string> \"{3} (?: [^"\\] | \\. | \"{1,2}(?!\") )* \"{3,5}
+                | '{3}  (?: [^']         | '{1,2}(?!')   )* '{3,5}
+                | \"    (?: [^"\\\n] | \\. )* \"
+                | '     [^'\n]* ' )
+    | (?P<word> [^\s"'\#\[\]{}=,.]+ )
     | (?P<mark> [\[\]{}=,.\n] )
     """,
     re.VERBOSE | re.DOTALL,
