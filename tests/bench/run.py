@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -20,6 +21,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from tilltap import app
 from tilltap.config.load import load
 from tilltap.ledger import book
@@ -27,6 +30,7 @@ from tilltap.loyalty.provider import PassState
 from tilltap.sandbox.service import NewPass, Pass, Service
 from tilltap.till import customers
 from tilltap.till.shapes import Shop
+from tilltap_drivers.pcsc.virtual import VPCD
 
 HERE = Path(__file__).parent
 CUSTOMERS = 120  # each taps once: the same one again within 2 s would be folded
@@ -78,6 +82,7 @@ def main() -> None:
             measure_sales(folder)
             rss = resident_mb(process.pid)
             line("resident memory (MB)", f"{rss:.0f}", "", "", "<= 80")
+    measure_presentations()
 
 
 def line(*cells: str) -> None:
@@ -225,6 +230,20 @@ def measure_sales(folder: Path) -> None:
         time.sleep(SALE_EVERY_S)
     raw.close()
     report("sale.close, against one raw commit", ours, least, "2.5")
+
+
+def measure_presentations() -> None:
+    """Phones at a PC/SC reader, against the same APDUs in a bare pyscard loop; the target is the difference."""
+    if not VPCD.exists() or shutil.which("pcscd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+        line("phones at a PC/SC reader", "not run", "", "", "")
+        print("  (they need pcscd and vsmartcard-vpcd)")
+        return
+    from bench import pcsc
+
+    for figure in pcsc.measure():
+        ours, least = median(figure.ours) * 1000, median(figure.least) * 1000
+        target = "" if figure.target is None else f"<= +{figure.target:.0f}"
+        line(f"{figure.what} (ms)", f"{ours:.2f}", f"{least:.2f}", f"{ours / least:.2f}", target)
 
 
 def resident_mb(pid: int) -> float:
