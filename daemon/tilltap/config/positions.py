@@ -37,8 +37,8 @@ class Positions:
 
 
 # A multi-line string may end in up to five quotes, of which two belong to it (TOML 1.0.0, "String"). No
-# possessive repeats: those of groups are broken in the Python 3.11.2 of Debian 12. The alternatives exclude each
-# other by their first character, so nothing is tried twice.
+# possessive repeats: those of groups are broken in the Python 3.11.2 of Debian 12. The alternatives exclude
+# each other by their first character, so nothing is tried twice.
 _TOKEN = re.compile(
     r"""
       (?P<skip> [ \t\r]+ | \#[^\n]* )
