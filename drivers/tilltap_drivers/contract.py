@@ -7,7 +7,7 @@ again, for ever. Drivers never sleep through a cancel and never keep state betwe
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -59,6 +59,13 @@ class ReaderFault(Exception):
 
 
 DriverEvent = PassRead | ReadFailure | Health
+
+# "<" from the reader or the phone on it, ">" to it.
+Direction = Literal["<", ">"]
+
+# Is told what goes over the wire, for recording it: bytes of a port, whole APDUs. Called from wherever the
+# driver works, also from its thread; it must be quick and must not raise.
+Observer = Callable[[Direction, bytes], None]
 
 
 class Driver(Protocol):

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
-from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
+from tilltap_drivers.contract import DriverEvent, Health, Observer, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.io.worker import Worker
 from tilltap_drivers.nfc.converse import Prepared, card_by_uid, prepare, present, unknown_card
 from tilltap_drivers.nfc.errors import Removed
@@ -43,11 +43,10 @@ BUSY = "another program holds the reader: close it"
 class PcscDriver:
     """Any PC/SC reader for ISO 14443 cards; the passes are decrypted here, with the keys of `wallet`."""
 
-    def __init__(self, settings: PcscSettings, wallet: Wallet) -> None:
+    def __init__(self, settings: PcscSettings, wallet: Wallet, observe: Observer | None = None) -> None:
         self.settings = settings
-        self._wallet = replace(
-            wallet, cards=CardReading(ndef="ndef" in settings.cards, uid="uid" in settings.cards)
-        )
+        self._observe = observe
+        self._wallet = replace(wallet, cards=CardReading.of(settings.cards))
         self._asking: _Question | None = None
 
     def present(self) -> bool:
@@ -57,7 +56,7 @@ class PcscDriver:
         return self._asking.answer(ASK)
 
     async def reads(self) -> AsyncGenerator[DriverEvent, None]:
-        run = _Run(self.settings, self._wallet)
+        run = _Run(self.settings, self._wallet, self._observe)
         worker = Worker(f"pcsc {self.settings.name}", run.work, run.interrupt)
         worker.start()
         try:
@@ -97,9 +96,10 @@ class _Question:
 class _Run:
     """One run, in the worker's thread."""
 
-    def __init__(self, settings: PcscSettings, wallet: Wallet) -> None:
+    def __init__(self, settings: PcscSettings, wallet: Wallet, observe: Observer | None) -> None:
         self._settings = settings
         self._wallet = wallet
+        self._observe = observe
         self._stopping = False
         self._context: Context | None = None
 
@@ -115,7 +115,7 @@ class _Run:
                 reader = find(context.readers(), self._settings.match)
                 put(Health("up"))
                 put(Health("up", identity=reader))
-                _Watch(context, reader, self._wallet, put).until(lambda: self._stopping)
+                _Watch(context, reader, self._wallet, put, self._observe).until(lambda: self._stopping)
             finally:
                 self._context = None
 
@@ -124,12 +124,18 @@ class _Watch:
     """What comes to one reader and goes again."""
 
     def __init__(
-        self, context: Context, reader: str, wallet: Wallet, put: Callable[[DriverEvent], None]
+        self,
+        context: Context,
+        reader: str,
+        wallet: Wallet,
+        put: Callable[[DriverEvent], None],
+        observe: Observer | None = None,
     ) -> None:
         self._context = context
         self._reader = reader
         self._wallet = wallet
         self._put = put
+        self._observe = observe
         self._state = State()
         self._busy = False
         self._silent = float("-inf")  # when a device last said nothing
@@ -202,7 +208,7 @@ class _Watch:
         try:
             command = next(conversation)
             while True:
-                response = _transmit(card, command)
+                response = self._transmit(card, command)
                 answered = answered or bool(response)
                 command = conversation.send(response)
         except StopIteration as end:
@@ -214,8 +220,16 @@ class _Watch:
     def _by_uid(self, card: Card, result: ReadFailure) -> PassRead | ReadFailure:
         if not self._wallet.cards.uid or result != unknown_card():
             return result
-        answer = _transmit(card, GET_UID)
+        answer = self._transmit(card, GET_UID)
         return card_by_uid(self._wallet, result, answer[:-2]) if answer[-2:] == b"\x90\x00" else result
+
+    def _transmit(self, card: Card, command: bytes) -> bytes:
+        if self._observe is None:
+            return _transmit(card, command)
+        self._observe(">", command)
+        response = _transmit(card, command)
+        self._observe("<", response)
+        return response
 
 
 def _changes_by_itself(result: PassRead | ReadFailure) -> bool:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import anyio
 
-from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault
+from tilltap_drivers.contract import DriverEvent, Health, ReaderFault
+from tilltap_drivers.replay.play import play
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.replay.tape import Tape, TapeError, parse_tape
-from tilltap_drivers.vtap.frames import Framer
 
 # Seconds between the end of a looped tape and its next beginning; longer than the daemon folds
 # presentations of one pass (2 s, contract 3.3), so that a tape of one tap still gives a tap each round.
@@ -18,7 +18,7 @@ LOOP_PAUSE = 3.0
 
 
 class ReplayDriver:
-    """Feeds what a tape's reader sent through the same framer as a live one."""
+    """Gives what a tape's reader gave, in its time."""
 
     def __init__(self, settings: ReplaySettings) -> None:
         self.settings = settings
@@ -30,14 +30,10 @@ class ReplayDriver:
         tape = self._load()
         yield Health("up", identity=tape.identity)
         while True:
-            framer = Framer(tape.spec)
-            at = 0.0  # the tape's own time: what is late on it does not depend on the machine that plays it
-            for wait, data in tape.sent():
+            for wait, taps in play(tape):
                 await anyio.sleep(wait / self.settings.speed)
-                at += wait
-                for event in framer.feed(data, at):
-                    if isinstance(event, PassRead):
-                        yield event
+                for tap in taps:
+                    yield tap
             if not self.settings.loop:
                 await anyio.sleep_forever()
             await anyio.sleep(LOOP_PAUSE / self.settings.speed)

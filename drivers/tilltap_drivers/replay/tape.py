@@ -14,8 +14,11 @@
     0.010 < VTAP100%0D%0A
 
 A data line is: seconds since the line before, `<` from the reader or `>` from the till, and the bytes.
-Printable ASCII stands for itself, every other byte, `%` and a space at the end of the line are `%XX`. Full
-description: drivers/README.md. Pure: text in, values out.
+Printable ASCII stands for itself, every other byte, `%` and a space at the end of the line are `%XX`.
+
+With the header `Form: apdus` the bytes are commands to a phone and its answers. They are for people: what
+came of them stands in lines `SECONDS read JSON`. Full description: drivers/README.md. Pure: text in, values
+out.
 """
 
 from __future__ import annotations
@@ -23,17 +26,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
+from tilltap_drivers.contract import Direction
+from tilltap_drivers.replay.golden import Tap, from_json, to_json
 from tilltap_drivers.vtap.config_txt import FrameSpec, frame_spec
 
 MAGIC = "# tilltap tape 1"
-HEADERS = ("Reader", "Firmware", "Submitter", "Date", "Notes", "Prefix", "Postfix")
+HEADERS = ("Reader", "Firmware", "Submitter", "Date", "Notes", "Form", "Prefix", "Postfix")
 
 # Seconds one line may wait: a typing error must not stop a training till for a day.
 MAX_WAIT = 3600.0
 
-Direction = Literal["<", ">"]
+# What the data lines are: the bytes of a port with taps framed in them, or APDUs.
+Form = Literal["frames", "apdus"]
 
 
 class TapeError(ValueError):
@@ -50,13 +56,24 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
-    """`prefix` and `postfix` are the reader's own, in the language of its `config.txt`."""
+class Told:
+    """`wait` seconds after the step before the reader's driver had made this of a presentation."""
 
-    steps: tuple[Step, ...]
+    wait: float
+    tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """`prefix` and `postfix` are the reader's own, in the language of its `config.txt`; both are empty, and
+    `Told` steps allowed, only in the form `apdus`.
+    """
+
+    steps: tuple[Step | Told, ...]
     prefix: str
     postfix: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    form: Form = "frames"
 
     @property
     def spec(self) -> FrameSpec:
@@ -73,15 +90,24 @@ class Tape:
         wait = 0.0
         for step in self.steps:
             wait += step.wait
-            if step.direction == "<":
+            if isinstance(step, Step) and step.direction == "<":
                 yield wait, step.data
+                wait = 0.0
+
+    def told(self) -> Iterator[tuple[float, Tap]]:
+        """(seconds to wait, outcome) of every presentation in a tape of APDUs."""
+        wait = 0.0
+        for step in self.steps:
+            wait += step.wait
+            if isinstance(step, Told):
+                yield wait, step.tap
                 wait = 0.0
 
 
 def parse_tape(text: str, name: str) -> Tape:
     """A strict reader; `TapeError` names `name` and the line of the first mistake."""
     headers: dict[str, str] = {}
-    steps: list[Step] = []
+    steps: list[Step | Told] = []
     lines = text.split("\n")
     if lines[0].rstrip() != MAGIC:
         raise TapeError(f"{name}:1: a tape begins with '{MAGIC}'")
@@ -90,17 +116,29 @@ def parse_tape(text: str, name: str) -> Tape:
             if line.startswith("#"):
                 _header(line, headers, begun=bool(steps))
             elif line.strip():
-                steps.append(_step(line))
+                steps.append(_step(line, apdus=headers.get("Form") == "apdus"))
         except ValueError as error:
             raise TapeError(f"{name}:{number}: {error}") from None
-    for key in ("Prefix", "Postfix"):
-        if key not in headers:
-            raise TapeError(f"{name}:1: the header '# {key}:' is missing")
     try:
-        frame_spec(headers["Prefix"], headers["Postfix"])
+        return _whole(headers, tuple(steps))
     except ValueError as error:
         raise TapeError(f"{name}:1: {error}") from None
-    return Tape(tuple(steps), headers.pop("Prefix"), headers.pop("Postfix"), headers)
+
+
+def _whole(headers: dict[str, str], steps: tuple[Step | Told, ...]) -> Tape:
+    form = headers.pop("Form", "frames")
+    if form not in get_args(Form):
+        raise ValueError(f"unknown form '{form}' (one of: {', '.join(get_args(Form))})")
+    if form == "apdus":
+        for key in ("Prefix", "Postfix"):
+            if key in headers:
+                raise ValueError(f"the header '# {key}:' has no meaning for APDUs")
+        return Tape(steps, "", "", headers, "apdus")
+    for key in ("Prefix", "Postfix"):
+        if key not in headers:
+            raise ValueError(f"the header '# {key}:' is missing")
+    frame_spec(headers["Prefix"], headers["Postfix"])
+    return Tape(steps, headers.pop("Prefix"), headers.pop("Postfix"), headers)
 
 
 def _header(line: str, headers: dict[str, str], *, begun: bool) -> None:
@@ -115,13 +153,15 @@ def _header(line: str, headers: dict[str, str], *, begun: bool) -> None:
     headers[key] = value
 
 
-def _step(line: str) -> Step:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ([<>]) (.+)", line)
-    if not found:
+def _step(line: str, *, apdus: bool) -> Step | Told:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ([<>]|read) (.+)", line)
+    if not found or (found[2] == "read" and not apdus):
         raise ValueError("expected 'SECONDS < BYTES' or 'SECONDS > BYTES'")
     wait = float(found[1])
     if wait > MAX_WAIT:
         raise ValueError(f"waits longer than {MAX_WAIT:.0f} s")
+    if found[2] == "read":
+        return Told(wait, from_json(found[3]))
     return Step(wait, "<" if found[2] == "<" else ">", decode(found[3]))
 
 
@@ -148,10 +188,15 @@ def encode(data: bytes) -> str:
 
 def dump_tape(tape: Tape) -> str:
     """The text of a tape; `parse_tape` gives the same tape back, waits rounded to milliseconds."""
-    headers = {**tape.headers, "Prefix": tape.prefix, "Postfix": tape.postfix}
+    own = {"Prefix": tape.prefix, "Postfix": tape.postfix} if tape.form == "frames" else {"Form": tape.form}
+    headers = {**tape.headers, **own}
     head = [MAGIC, *(f"# {key}: {headers[key]}".rstrip() for key in HEADERS if key in headers), ""]
     return "\n".join([*head, *_data_lines(tape.steps), ""])
 
 
-def _data_lines(steps: Iterable[Step]) -> Iterator[str]:
-    return (f"{step.wait:.3f} {step.direction} {encode(step.data)}" for step in steps if step.data)
+def _data_lines(steps: Iterable[Step | Told]) -> Iterator[str]:
+    for step in steps:
+        if isinstance(step, Told):
+            yield f"{step.wait:.3f} read {to_json(step.tap)}"
+        elif step.data:
+            yield f"{step.wait:.3f} {step.direction} {encode(step.data)}"

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import anyio
 
-from tilltap_drivers.contract import DriverEvent, Health
+from tilltap_drivers.contract import DriverEvent, Health, Observer
 from tilltap_drivers.io.serial_port import SerialPort, matches
 from tilltap_drivers.vtap.conversation import Conversation
 from tilltap_drivers.vtap.settings import VtapSettings
@@ -15,8 +15,9 @@ from tilltap_drivers.vtap.settings import VtapSettings
 class VtapDriver:
     """A Dot Origin VTAP in active mode on USB, RS-232 or anything else that is a tty."""
 
-    def __init__(self, settings: VtapSettings) -> None:
+    def __init__(self, settings: VtapSettings, observe: Observer | None = None) -> None:
         self.settings = settings
+        self._observe = observe
 
     def present(self) -> bool:
         return len(matches(self.settings.port)) == 1
@@ -32,6 +33,8 @@ class VtapDriver:
             while True:
                 commands, events = talk.due(heard)
                 for command in commands:
+                    if self._observe:
+                        self._observe(">", command)
                     port.write(command)
                 for event in events:
                     yield event
@@ -39,6 +42,8 @@ class VtapDriver:
                 data = await port.read(within=talk.wait(heard))
                 heard += anyio.current_time() - began
                 if data:
+                    if self._observe:
+                        self._observe("<", data)
                     for event in talk.received(data, heard):
                         yield event
         finally:
