@@ -9,6 +9,7 @@ from typing import Any
 from tilltap_drivers.contract import Driver, DriverEvent, ReaderFault
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
 
@@ -46,6 +47,16 @@ def _pcsc(settings: PcscSettings, wallet: Wallet) -> Driver:
     return PcscDriver(settings, wallet)
 
 
+def _pn532(settings: Pn532Settings, wallet: Wallet) -> Driver:
+    try:
+        from tilltap_drivers.pn532.reader import Pn532Driver
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        return Uninstalled(f"driver pn532 lacks {package}: pip install 'tilltap[pn532]'")
+
+    return Pn532Driver(settings, wallet)
+
+
 class Uninstalled:
     """Stands in for a driver whose optional packages are missing: the till goes on without this reader."""
 
@@ -63,20 +74,16 @@ class Uninstalled:
 DRIVERS: dict[str, Registration] = {
     "vtap": Registration(VtapSettings, _vtap),
     "pcsc": Registration(PcscSettings, _pcsc),
+    "pn532": Registration(Pn532Settings, _pn532),
     "replay": Registration(ReplaySettings, _replay),
 }
 
-# Promised by the contract, not built yet.
-PLANNED = ("pn532",)
-
 
 def registration(name: str) -> Registration:
-    """ValueError for a name that is not (or not yet) a driver."""
+    """ValueError for a name that is not a driver."""
     if name in DRIVERS:
         return DRIVERS[name]
-    if name in PLANNED:
-        raise ValueError(f"driver: {name} is not available yet (now: {', '.join(DRIVERS)})")
-    raise ValueError(f"driver: unknown driver '{name}' (one of: {', '.join((*DRIVERS, *PLANNED))})")
+    raise ValueError(f"driver: unknown driver '{name}' (one of: {', '.join(DRIVERS)})")
 
 
 def build(driver: str, wallet: Wallet | None = None, **options: Any) -> Driver:

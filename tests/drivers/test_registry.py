@@ -5,7 +5,8 @@ import pytest
 
 from tilltap_drivers.contract import ReaderFault
 from tilltap_drivers.pcsc.reader import PcscDriver
-from tilltap_drivers.registry import DRIVERS, PLANNED, build, registration
+from tilltap_drivers.pn532.reader import Pn532Driver
+from tilltap_drivers.registry import DRIVERS, build, registration
 from tilltap_drivers.replay.reader import ReplayDriver
 from tilltap_drivers.vtap.reader import VtapDriver
 
@@ -17,31 +18,35 @@ def test_every_registered_driver_can_be_built(tmp_path: Path) -> None:
     assert isinstance(vtap, VtapDriver)
     assert isinstance(replay, ReplayDriver)
     assert isinstance(pcsc, PcscDriver)
-    assert set(DRIVERS) == {"vtap", "pcsc", "replay"}
+    assert isinstance(build("pn532", name="desk", port="/dev/null"), Pn532Driver)
+    assert set(DRIVERS) == {"vtap", "pcsc", "pn532", "replay"}
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "package", "edge", "options"),
+    [
+        ("pcsc", "smartcard", "scard", {"match": "ACR1252"}),
+        ("pn532", "nfc", "chip", {"port": "/dev/null"}),
+    ],
+)
 async def test_a_driver_without_its_packages_is_a_reader_that_is_not_there(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str, edge: str, options: dict[str, str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "smartcard", None)
-    monkeypatch.delitem(sys.modules, "tilltap_drivers.pcsc.reader", raising=False)
-    monkeypatch.delitem(sys.modules, "tilltap_drivers.pcsc.scard", raising=False)
-    driver = build("pcsc", name="desk", match="ACR1252")
+    for loaded in [module for module in sys.modules if module.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"tilltap_drivers.{name}.reader", raising=False)
+    monkeypatch.delitem(sys.modules, f"tilltap_drivers.{name}.{edge}", raising=False)
+    driver = build(name, name="desk", **options)
     assert not driver.present()
     with pytest.raises(ReaderFault) as caught:
         await anext(driver.reads())
-    assert caught.value.remedy == "driver pcsc lacks smartcard: pip install 'tilltap[pcsc]'"
-
-
-@pytest.mark.parametrize("name", PLANNED)
-def test_a_driver_to_come_says_so(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is not available yet"):
-        registration(name)
+    assert caught.value.remedy == f"driver {name} lacks {package}: pip install 'tilltap[{name}]'"
 
 
 def test_an_unknown_driver_is_told_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown driver 'vtop' .*vtap, pcsc, replay, pn532"):
+    with pytest.raises(ValueError, match=r"unknown driver 'vtop' .*vtap, pcsc, pn532, replay"):
         registration("vtop")
 
 

@@ -30,7 +30,6 @@ from tilltap.config.types import (
 )
 from tilltap.model import Messages, PassFace
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
-from tilltap_drivers.registry import PLANNED
 from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
 
 # Sales are at most 10^11 minor units (contract section 3), so points stay far inside a ledger's 64 bits.
@@ -52,7 +51,9 @@ GoogleObject = Literal[
     "generic-private",
     "customer",
 ]
-# Ordinary cards that may identify, as tilltap_drivers.pcsc.settings.CARDS names them.
+# Those that a PN532's serial line can be set to, as tilltap_drivers.pn532.settings.SPEEDS lists them.
+Pn532Baud = Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
+# Ordinary cards that may identify, as tilltap_drivers.nfc.wallet.CARDS names them.
 CardKind = Literal["ndef", "uid"]
 DEFAULT_KEY_FILES = {"passentry": "passentry.key", "sandbox": None}
 _MESSAGES, _FACE = Messages(), PassFace()
@@ -212,7 +213,7 @@ class GoogleWallet(Table):
 
 
 class Wallet(Table):
-    """Needed by readers that do not decrypt by themselves (`pcsc`); other readers bring keys of their own.
+    """Needed by readers that do not decrypt by themselves (`pcsc`, `pn532`); others bring keys of their own.
 
     At least one of `[wallet.apple]` and `[wallet.google]`.
     """
@@ -233,7 +234,7 @@ class VtapReader(Table):
     name: Name | None = Field(default=None, examples=["counter"])
     """The reader's name in events and logs, unique; the driver's name if left out."""
     driver: Literal["vtap"] = "vtap"
-    """Kind of reader. `pn532` is not available yet."""
+    """Kind of reader."""
     port: PathText = Field(examples=["/dev/serial/by-id/usb-*VTAP*"])
     """The serial device, or a pattern (`*` `?` `[...]`) that matches exactly one."""
     baud: Baud = 9600
@@ -264,6 +265,25 @@ class PcscReader(Table):
     number of its chip. Nothing of them is secret: anybody can copy them."""
 
 
+class Pn532Reader(Table):
+    """A PN532 board on a serial line; passes are decrypted on the till, with the keys of `[wallet]`.
+
+    An iPhone brings the pass up by itself.
+    """
+
+    name: Name | None = Field(default=None, examples=["desk"])
+    """The reader's name in events and logs, unique; the driver's name if left out."""
+    driver: Literal["pn532"]
+    """`pn532`."""
+    port: PathText = Field(examples=["/dev/serial/by-id/usb-*UART*"])
+    """The serial device, or a pattern (`*` `?` `[...]`) that matches exactly one."""
+    baud: Pn532Baud = 115200
+    """Line speed; the chip is brought to it."""
+    cards: list[CardKind] = Field(default=[])
+    """What of an ordinary card counts as a customer's value: `ndef` the text on an NFC Forum tag, `uid` the
+    number of its chip. Nothing of them is secret: anybody can copy them."""
+
+
 class ReplayReader(Table):
     """No hardware: a recorded tape played as if a reader sent it, for training and tests."""
 
@@ -279,10 +299,15 @@ class ReplayReader(Table):
     """How fast to play: 2.0 is twice as fast."""
 
 
-READERS: dict[str, type[Table]] = {"vtap": VtapReader, "pcsc": PcscReader, "replay": ReplayReader}
+READERS: dict[str, type[Table]] = {
+    "vtap": VtapReader,
+    "pcsc": PcscReader,
+    "pn532": Pn532Reader,
+    "replay": ReplayReader,
+}
 DEFAULT_DRIVER = "vtap"
 # Drivers of readers that do not decrypt by themselves: they need [wallet].
-WITHOUT_KEYS = ("pcsc",)
+WITHOUT_KEYS = ("pcsc", "pn532")
 
 
 def _available(reader: object) -> object:
@@ -292,8 +317,6 @@ def _available(reader: object) -> object:
     driver = reader["driver"]
     if not isinstance(driver, str):
         refuse("must be text in quotes", f"one of: {', '.join(READERS)}", key="driver")
-    if driver in PLANNED:
-        refuse(f"driver {driver} is not available yet", f"now: {', '.join(READERS)}", key="driver")
     if driver not in READERS:
         near = did_you_mean(driver, list(READERS))
         refuse(f"there is no driver {shown(driver)}", near or f"one of: {', '.join(READERS)}", key="driver")
@@ -307,6 +330,7 @@ def _driver(reader: Any) -> str:
 Reader = Annotated[
     Annotated[VtapReader, Tag("vtap")]
     | Annotated[PcscReader, Tag("pcsc")]
+    | Annotated[Pn532Reader, Tag("pn532")]
     | Annotated[ReplayReader, Tag("replay")],
     Discriminator(_driver),
     BeforeValidator(_available),

@@ -15,10 +15,11 @@ from tilltap.config.types import ledger_path, resolve
 from tilltap.loyalty import DEFAULT_URLS
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
 from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
 
-ReaderSettings = VtapSettings | PcscSettings | ReplaySettings
+ReaderSettings = VtapSettings | PcscSettings | Pn532Settings | ReplaySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +206,19 @@ def _free_name(driver: str, taken: Collection[str]) -> str:
 
 def _reader(reader: model.Reader, name: str, base_dir: Path) -> ReaderSettings:
     if isinstance(reader, model.VtapReader):
-        # `port` may be a pattern; the folder put in front of a relative one is none.
-        port = os.path.normpath(Path(glob.escape(str(base_dir))) / reader.port)
-        return VtapSettings(name, port, reader.baud, reader.mode, reader.prefix, reader.postfix)
+        return VtapSettings(
+            name, _port(reader.port, base_dir), reader.baud, reader.mode, reader.prefix, reader.postfix
+        )
     if isinstance(reader, model.PcscReader):
         return PcscSettings(name, reader.match, tuple(reader.cards))
+    if isinstance(reader, model.Pn532Reader):
+        return Pn532Settings(name, _port(reader.port, base_dir), reader.baud, tuple(reader.cards))
     return ReplaySettings(name, str(resolve(base_dir, reader.tape)), reader.loop, reader.speed)
+
+
+def _port(port: str, base_dir: Path) -> str:
+    """`port` may be a pattern; the folder put in front of a relative one is none."""
+    return os.path.normpath(Path(glob.escape(str(base_dir))) / port)
 
 
 def _flat(value: object, path: KeyPath = ()) -> list[tuple[KeyPath, object]]:

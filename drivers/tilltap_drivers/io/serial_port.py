@@ -13,6 +13,7 @@ import re
 import select
 import stat
 import termios
+import time
 from contextlib import suppress
 from glob import glob, has_magic
 from pathlib import Path
@@ -73,6 +74,7 @@ class SerialPort:
         self._device = os.fstat(self._fd).st_rdev
         self._misses = 0
         self._empty = 0
+        self._looked = time.monotonic()  # at the path, by `take`
 
     @classmethod
     def open(cls, port: str, baud: int) -> Self:
@@ -135,6 +137,25 @@ class SerialPort:
         self._misses = 0 if same else self._misses + 1
         if self._misses >= PATH_MISSES or self._hung_up():
             raise self._unplugged()
+
+    def take(self, within: float) -> bytes:
+        """As `read`, for a thread that may block: what there is, b"" if `within` seconds brought none."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if poll.poll(within * 1000):
+            return self._take() or b""
+        self._empty = 0
+        if time.monotonic() - self._looked > PATH_CHECK:
+            self._looked = time.monotonic()
+            self._check_path()
+        return b""
+
+    def set_baud(self, baud: int) -> None:
+        """Another speed from now on."""
+        try:
+            self._port.baudrate = baud
+        except (OSError, termios.error, ValueError, OverflowError) as error:
+            raise _fault(self.path, baud, error) from None
 
     def write(self, data: bytes) -> bool:
         """Hands all of `data` to the kernel now, or says False: a command is not worth waiting for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ OBJECT_TYPES = {
     "generic-private": "gp",
     "customer": "cus",
 }
+
+# Ordinary cards that may identify a customer, by their names in the configuration.
+CARDS = ("ndef", "uid")
 
 _PASS_TYPE_ID = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
@@ -155,6 +159,11 @@ class CardReading:
     """Read the text or address on an NFC Forum Type 4 tag."""
     uid: bool = False
     """Take the chip's number of a card that gives nothing else; see `converse.card_by_uid`."""
+
+    @classmethod
+    def of(cls, cards: Collection[str]) -> CardReading:
+        """From names in `CARDS`."""
+        return cls(ndef="ndef" in cards, uid="uid" in cards)
 
 
 @dataclass(frozen=True, slots=True)

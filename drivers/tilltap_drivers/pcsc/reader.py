@@ -46,9 +46,7 @@ class PcscDriver:
     def __init__(self, settings: PcscSettings, wallet: Wallet, observe: Observer | None = None) -> None:
         self.settings = settings
         self._observe = observe
-        self._wallet = replace(
-            wallet, cards=CardReading(ndef="ndef" in settings.cards, uid="uid" in settings.cards)
-        )
+        self._wallet = replace(wallet, cards=CardReading.of(settings.cards))
         self._asking: _Question | None = None
 
     def present(self) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Ordinary cards that may identify a customer, by their names in the configuration.
-CARDS = ("ndef", "uid")
+from tilltap_drivers.nfc.wallet import CARDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from tilltap.config.load import parse
-from tilltap.config.model import READERS, CardKind, GoogleObject
+from tilltap.config.model import READERS, CardKind, GoogleObject, Pn532Baud
 from tilltap.config.settings import (
     AppleSettings,
     GoogleSettings,
@@ -19,9 +19,10 @@ from tilltap.config.settings import (
 )
 from tilltap.config.translate import fields
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
-from tilltap_drivers.nfc.wallet import OBJECT_TYPES
-from tilltap_drivers.pcsc.settings import CARDS, PcscSettings
-from tilltap_drivers.registry import DRIVERS, PLANNED
+from tilltap_drivers.nfc.wallet import CARDS, OBJECT_TYPES
+from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.pn532.settings import SPEEDS, Pn532Settings
+from tilltap_drivers.registry import DRIVERS
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.vtap.settings import VtapSettings
 
@@ -185,6 +186,7 @@ def test_a_reader_s_keys_are_its_driver_s_settings(driver):
 
 def test_the_kinds_of_card_and_pass_are_those_the_drivers_know():
     assert get_args(CardKind) == CARDS
+    assert get_args(Pn532Baud) == SPEEDS
     assert get_args(GoogleObject) == tuple(OBJECT_TYPES)
 
 
@@ -213,9 +215,29 @@ cards = ["uid"]
     assert settings(SMALLEST).wallet == WalletSettings()
 
 
+def test_a_pn532_is_a_serial_device_with_the_wallet_of_plain_readers():
+    found = settings(
+        SMALLEST
+        + """
+[[reader]]
+driver = "pn532"
+port = "ttys/pn*"
+cards = ["ndef"]
+[[reader]]
+name = "window"
+driver = "pn532"
+port = "/dev/ttyS1"
+baud = 57600
+cards = ["uid"]
+"""
+    )
+    first, second = found.readers[-2:]
+    assert first == Pn532Settings("pn532", str(found.base_dir / "ttys/pn*"), 115200, ("ndef",))
+    assert second == Pn532Settings("window", "/dev/ttyS1", 57600, ("uid",))
+
+
 def test_every_driver_can_be_configured():
     assert set(READERS) == set(DRIVERS)
-    assert not set(READERS) & set(PLANNED)
 
 
 def test_settings_are_frozen_and_compare_by_what_they_say():
