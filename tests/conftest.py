@@ -1,4 +1,11 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from rigs.postgres import Postgres
 
 # Two busy cores: how long an example takes says nothing. Failures print the blob that repeats them.
 settings.register_profile(
@@ -8,3 +15,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the session; each test takes a database of its own."""
+    with Postgres() as server:
+        yield server

@@ -15,22 +15,26 @@ import anyio.abc
 import structlog
 
 from tilltap import __version__
-from tilltap.clock import Anchor, SystemClock
 from tilltap.config.diff import diff
 from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.wallet import load_wallet
 from tilltap.errors import CallError, StartError
-from tilltap.ledger import book, mirror_book, tables
-from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
+from tilltap.ledger import book, mirror_book
+from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.shared import SharedStore
+from tilltap.ledger.tills import RENEW_EVERY_S
 from tilltap.log import configure, places
 from tilltap.loyalty import make_provider
 from tilltap.loyalty.health import Watched
 from tilltap.mirror import Mirror
 from tilltap.readers import Readers
 from tilltap.server.listen import serve
+from tilltap.stores import open_file, open_shared, shared_rate
+from tilltap.till.among import TillAmongOthers
 from tilltap.till.desk import Till
+from tilltap.till.news import EVERY_S as NEWS_EVERY_S
 from tilltap.till.shapes import Shop
 
 log = structlog.get_logger("tilltap")
@@ -39,6 +43,8 @@ log = structlog.get_logger("tilltap")
 ANCHOR_EVERY_S = 30.0
 # Open sales, taps and events are tidied in units of a day; ten minutes late does not matter.
 TIDY_EVERY_S = 600.0
+# A server on the shop's network is there at once. One that is not must not keep the till from selling.
+LEDGER_PATIENCE_S = 2.5
 # At stop the mirror may finish what it has sent, so that its outcome is not unknown. A request takes 0.2 s.
 LAST_TURN_S = 3.0
 
@@ -67,43 +73,6 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     )
 
 
-def open_store(settings: Settings) -> tuple[Store, SystemClock]:
-    """The ledger, ready for use: created if new, refused if it belongs to another programme."""
-    where = f"ledger {settings.ledger.path}"
-    engine, lock = sqlite_engine(settings.ledger.path)
-    anchor = create(engine, lock, where)
-    clock = SystemClock(Anchor(**json.loads(anchor)) if anchor else None)
-    store = Store(engine, settings.till, clock, lock)
-    try:
-        store.run_now(lambda tx: _recognise(tx, settings, where))
-    except BaseException:
-        store.close()
-        raise
-    return store, clock
-
-
-def _recognise(tx: Tx, settings: Settings, where: str) -> None:
-    """A ledger keeps its schema, currency, service and till (contract section 2)."""
-    own = {
-        "currency": settings.program.currency.code,
-        "service": settings.loyalty.url,
-        "till": settings.till,
-    }
-    schema = int(book.meta(tx, "schema") or tables.SCHEMA)
-    if schema > tables.SCHEMA:
-        raise StartError(f"{where}: written by a newer tilltap (schema {schema}); install that version")
-    book.put_meta(tx, "schema", str(schema))
-    for key, value in own.items():
-        was = book.meta(tx, key)
-        if was is None:
-            book.put_meta(tx, key, value)
-        elif was != value:
-            raise StartError(
-                f"{where}: it belongs to {key} {was}, the configuration says {value}"
-                " (give this programme a ledger of its own in [ledger] url)"
-            )
-
-
 def _key(settings: Settings) -> str | None:
     name = settings.loyalty.api_key_file
     return load_secret(name, settings.base_dir) if name else None
@@ -114,35 +83,60 @@ class _Daemon:
         self.settings = settings
         self.config = config
         self.wallet = load_wallet(settings.wallet, settings.base_dir)
-        self.store, self.clock = open_store(settings)
+        self.store: Store
+        self.shared: SharedStore | None = None
+        if settings.ledger.path is not None:
+            self.store, self.clock = open_file(settings)
+        else:
+            self.store, self.clock = open_shared(settings, self._join)
+            self.shared = self.store
         try:
             service = make_provider(
                 provider=settings.loyalty.provider,
                 url=settings.loyalty.url,
                 key=_key(settings),
                 ca_file=settings.loyalty.ca_file,
+                others=shared_rate(self.shared) if self.shared else None,
             )
             self.provider = Watched(service, self.clock.wall)
-            version = self.store.run_now(self._begin)
+            self.till = self._begin()
         except BaseException:
             self.store.close()
             raise
-        shop = Shop(settings.till, settings.program, version)
-        self.till = Till(self.store, self.provider, shop, self.clock)
         self.mirror = Mirror(self.till, self.store, self.provider, self.clock, settings.loyalty.settle)
         self.till.kick_mirror = self.mirror.kick
         self.stopping = anyio.Event()
 
-    def _begin(self, tx: Tx) -> int:
+    def _begin(self) -> Till:
+        """The till, once the ledger knows us; a ledger on a server may have to be told later."""
+        shop = Shop(self.settings.till, self.settings.program, 0)
+        if self.shared is not None:
+            self._among = TillAmongOthers(self.shared, self.provider, shop, self.clock)
+            self.shared.begin(LEDGER_PATIENCE_S)
+            return self._among
+        shop = replace(shop, version=self.store.run_now(self._enter))
+        return Till(self.store, self.provider, shop, self.clock)
+
+    def _enter(self, tx: Tx) -> int:
         self.store.last_seq = book.last_seq(tx, self.settings.till)
         self.store.hub.start(self.store.last_seq)
         mirror_book.recover(tx, self.settings.till, self.settings.loyalty.settle)
         return book.enter_program(tx, self.settings.program)
 
+    def _join(self, tx: Tx, first: bool) -> None:
+        """With every new connection to a shared ledger, the `first` of this daemon or a later one."""
+        if first:
+            mirror_book.recover(tx, self.settings.till, self.settings.loyalty.settle)
+        self._among.join(tx)
+
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         self.store.on_failure = lambda: loop.call_soon_threadsafe(self._ledger_failed)
         failed = False
+        if self.store.failed is not None:
+            self.store.on_failure()
+        if self.shared is not None:
+            await self._among.offline.load()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with anyio.create_task_group() as group:
                 await self._start(group)
@@ -155,6 +149,8 @@ class _Daemon:
                     await self._stop()
                 group.cancel_scope.cancel()
         if failed:
+            if isinstance(self.store.failed, StartError):
+                raise self.store.failed
             raise StartError(
                 "the ledger cannot be written any more: check the disk, then start tilltap again"
             )
@@ -171,6 +167,9 @@ class _Daemon:
         group.start_soon(self._run_mirror)
         group.start_soon(self.till.directory.keep_fresh)
         group.start_soon(self._housekeeping)
+        if self.shared is not None:
+            group.start_soon(self._among.enter_spool)
+            group.start_soon(self._be_among_others, self.shared)
         # What was loaded stays: the collector need not walk it while a customer waits.
         gc.collect()
         gc.freeze()
@@ -196,13 +195,27 @@ class _Daemon:
         log.error("ledger failed", error=type(self.store.failed).__name__)
         signal.raise_signal(signal.SIGTERM)
 
+    async def _be_among_others(self, store: SharedStore) -> None:
+        """Keeps the till's name, and hears what other tills did to its sales."""
+        renewed = float("-inf")
+        while True:
+            try:
+                if self.clock.steady() - renewed >= RENEW_EVERY_S:
+                    await store.renew()
+                    renewed = self.clock.steady()
+                await self._among.hear_news()
+            except CallError:
+                pass  # out of reach: everything is done anew when it is back
+            await anyio.sleep(NEWS_EVERY_S)
+
     async def _housekeeping(self) -> None:
         tidied = float("-inf")
         while True:
             if self.provider.state == "refused":
                 self._renew_key()
-            with suppress(CallError):  # locked for a moment: next time then
-                await self._keep_anchor()
+            with suppress(CallError):  # locked for a moment, or out of reach: next time then
+                if self.shared is None:
+                    await self._keep_anchor()
                 if self.clock.steady() - tidied >= TIDY_EVERY_S:
                     await self.till.tidy()
                     tidied = self.clock.steady()
@@ -233,7 +246,11 @@ class _Daemon:
             await self._refuse(list(change.refused))
             return
         if change.program:
-            await self.till.set_program(new.program, list(change.program))
+            try:
+                await self.till.set_program(new.program, list(change.program))
+            except CallError as error:
+                log.warning("reload refused", error=error.code)
+                return
         await self._readers.apply(new.readers)
         self._renew_key()
         self.settings = replace(new)

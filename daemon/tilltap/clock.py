@@ -7,11 +7,26 @@ the ledger last saw it; only a reboot falls back to the wall clock, and never ba
 
 from __future__ import annotations
 
+import math
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+
+_ANSWER_BY: ContextVar[float] = ContextVar("answer_by", default=math.inf)
+
+
+def answer_within(seconds: float) -> None:
+    """For the call that the current task answers."""
+    _ANSWER_BY.set(time.monotonic() + seconds)
+
+
+def time_to_answer() -> float:
+    """Seconds until the call under way must have its answer; infinite when nobody waits at a POS."""
+    return _ANSWER_BY.get() - time.monotonic()
+
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

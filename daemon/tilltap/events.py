@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,20 @@ class Hub:
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._floor = last_seq  # every event after it is in the ring
         self._changed = anyio.Event()
+        self.on_publish: Callable[[list[Event]], object] = lambda _events: None
+
+    @property
+    def oldest(self) -> int:
+        """The first event after it, and all since, are at hand."""
+        return self._floor
 
     def start(self, last_seq: int) -> None:
         """Before anyone watches: everything up to `last_seq` is in the ledger only."""
         self.last_seq = self._floor = last_seq
 
-    def publish(self, events: Iterable[Event]) -> None:
+    def publish(self, events: list[Event]) -> None:
         """Called in commit order."""
+        self.on_publish(events)
         for event in events:
             if len(self._ring) == RING:
                 self._floor = self._ring[0][0]

@@ -82,6 +82,7 @@ class Mirror:
         self._failures = 0
         self._hold_until = 0.0
         self._stopping = False
+        self._unfinished: list[Pass] = []  # turns that the ledger went away under
 
     def kick(self) -> None:
         """There may be work."""
@@ -104,10 +105,17 @@ class Mirror:
                     group.start_soon(self._work, claimed, free)
 
     async def _next(self) -> Pass | None:
+        asked_at = self._clock.steady()
         try:
-            return await self._store.run(self._claim)
+            for claimed in list(self._unfinished):
+                await self._store.run(lambda tx, c=claimed: mirror_book.abandon(tx, c, self._settle_s))  # type: ignore[misc]
+                self._unfinished.remove(claimed)
+            found = await self._store.run(self._claim)
         except CallError:  # the ledger is busy: look again later
             return None
+        if found is not None:
+            found.asked_at = asked_at  # a lease must not be thought longer than it is
+        return found
 
     def _claim(self, tx: Tx) -> Pass | None:
         return mirror_book.claim(tx, self._till.shop.till, LEASE_S, self._settle_s)
@@ -119,10 +127,11 @@ class Mirror:
     async def _work(self, claimed: Pass, free: anyio.Semaphore) -> None:
         try:
             await self._turn(claimed)
-        except _JoinedError:
-            log.debug("customer joined with another meanwhile")
+        except _NotOursError:
+            log.debug("pass joined with another or taken over meanwhile")
         except CallError as locked:
-            # The ledger was busy; the lease runs out and the pass comes up again, read first.
+            # Nothing of this turn is under way any more, but what it did is not recorded.
+            self._unfinished.append(claimed)
             log.warning("mirror could not use the ledger", error=locked.code)
         finally:
             free.release()
@@ -137,17 +146,15 @@ class Mirror:
 
     async def _sleep(self) -> None:
         try:
-            due = await self._store.run(mirror_book.next_due)
+            left = await self._store.run(_until_due)
         except CallError:
-            due = None
-        left = IDLE_S if due is None else min(IDLE_S, max(0.05, due - self._clock.steady()))
+            left = IDLE_S
         with anyio.move_on_after(left):
             await self._wake.wait()
 
     # -- one turn ---------------------------------------------------------------------------------------
 
     async def _turn(self, claimed: Pass) -> None:
-        began = self._clock.steady()
         customer = await self._store.run(lambda tx: book.customer(tx, claimed.customer_id))
         key = customer.pass_id or customer.value or ""
         answer = await self._provider.read(key, deadline=REQUEST_S, urgent=claimed.look is not None)
@@ -166,13 +173,13 @@ class Mirror:
         if not customer.known:
             await self._store.run(lambda tx: self._met(tx, claimed, key, state))
             return
-        plan = await self._store.run(lambda tx: self._plan(tx, claimed, state, began))
+        plan = await self._store.run(lambda tx: self._plan(tx, claimed, state))
         if plan is not None:
-            await self._carry_out(claimed, plan, state, began)
+            await self._carry_out(claimed, plan, state)
 
-    async def _carry_out(self, claimed: Pass, plan: Plan, state: PassState, began: float) -> None:
+    async def _carry_out(self, claimed: Pass, plan: Plan, state: PassState) -> None:
         if plan.send is not None:
-            if self._clock.steady() > began + LEASE_S - 2 * REQUEST_S - MARGIN_S:
+            if self._clock.steady() > claimed.asked_at + LEASE_S - 2 * REQUEST_S - MARGIN_S:
                 answer = Answer(Outcome.NOT_SENT, reason="too late in the lease")
             else:
                 crash.point("P3")
@@ -198,7 +205,10 @@ class Mirror:
 
     def _unread(self, tx: Tx, claimed: Pass, customer: Customer, answer: Answer) -> None:
         row = _row(tx, claimed)
-        if answer.outcome is Outcome.GONE and not customer.known:
+        now = book.customer(tx, row.customer_id)
+        if now.known != customer.known:
+            pass  # met by a tap meanwhile: what was asked for is not how the service calls it
+        elif answer.outcome is Outcome.GONE and not customer.known:
             customers.unknown(tx, self._till.shop, customer, "the loyalty service does not know this pass")
         elif answer.outcome in (Outcome.GONE, Outcome.REFUSED):
             self._park(tx, row, customer, answer)
@@ -210,10 +220,11 @@ class Mirror:
         mirror_book.release(tx, row.customer_id)
 
     def _met(self, tx: Tx, claimed: Pass, value: str, state: PassState) -> None:
-        mirror_book.release(tx, claimed.customer_id)
+        _row(tx, claimed)
         customers.meet(tx, self._till.shop, value, state)
+        mirror_book.release(tx, claimed.customer_id)
 
-    def _plan(self, tx: Tx, claimed: Pass, state: PassState, began: float) -> Plan | None:
+    def _plan(self, tx: Tx, claimed: Pass, state: PassState) -> Plan | None:
         """Judges what was read, and commits to what will be sent; None when nothing is."""
         row = _row(tx, claimed)
         customer = book.customer(tx, row.customer_id)
@@ -222,7 +233,7 @@ class Mirror:
         customer = self._adopt(tx, row, customer, sends, state.points, claimed.look)
         wanted = max(0, customer.points)  # a pass cannot show less than nothing (contract section 3)
         # What was asked for before the settle time may be older than the last copy to land.
-        settled = not sends or (row.settle is not None and row.settle <= began)
+        settled = not sends or (row.settle is not None and row.settle <= claimed.claimed_at)
         in_doubt = any(s.outcome != "applied" for s in sends) and not (settled and state.points == wanted)
         face = self._face(tx, row, customer, state)
         message: str | None = None
@@ -452,7 +463,7 @@ class Mirror:
         elif answer.retry_after is not None:
             wait = answer.retry_after
         if self._failures > 1 or answer.outcome in (Outcome.KEY_REFUSED, Outcome.LIMITED):
-            self._hold_until = tx.now + wait
+            self._hold_until = self._clock.steady() + wait
         if self._failures == 1:
             log.info("loyalty service trouble", outcome=answer.outcome, reason=answer.reason)
 
@@ -473,13 +484,20 @@ class Mirror:
         row.said = int(final)
 
 
-class _JoinedError(Exception):
-    """The customer being worked on turned out to be another one, which has its own row."""
+class _NotOursError(Exception):
+    """The customer turned out to be another one, or the lease ran out and another till has the pass."""
 
 
 def _row(tx: Tx, claimed: Pass) -> Pass:
     """The row as it is now: sales may have come since it was claimed."""
+    book.lock(tx, claimed.customer_id)
     row = mirror_book.get(tx, claimed.customer_id)
-    if row is None:
-        raise _JoinedError
+    if row is None or not mirror_book.holds(row, claimed):
+        raise _NotOursError
     return row
+
+
+def _until_due(tx: Tx) -> float:
+    """Seconds until there may be work."""
+    due = mirror_book.next_due(tx)
+    return IDLE_S if due is None else min(IDLE_S, max(0.05, due - tx.now))

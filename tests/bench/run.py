@@ -23,11 +23,11 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tilltap import app
 from tilltap.config.load import load
 from tilltap.ledger import book
 from tilltap.loyalty.provider import PassState
 from tilltap.sandbox.service import NewPass, Pass, Service
+from tilltap.stores import open_file
 from tilltap.till import customers
 from tilltap.till.shapes import Shop
 from tilltap_drivers.pcsc.virtual import VPCD
@@ -117,7 +117,7 @@ def known() -> list[Pass]:
 def meet_all(config: Path) -> None:
     """Every customer is known to the ledger: what is measured is a regular's tap."""
     settings = load(config)
-    store, _ = app.open_store(settings)
+    store, _ = open_file(settings)
     shop = Shop(
         settings.till, settings.program, store.run_now(lambda tx: book.enter_program(tx, settings.program))
     )

@@ -13,10 +13,10 @@ import pytest
 
 from rigs import tapes
 from rigs.daemon import Logs, Shop
-from tilltap.app import open_store
 from tilltap.config.load import load
 from tilltap.loyalty.provider import PassState
 from tilltap.sandbox.service import NewPass
+from tilltap.stores import open_file
 from tilltap.till import customers
 from tilltap.till.shapes import Shop as Rules
 
@@ -45,7 +45,7 @@ def regulars(golden: list[dict[str, Any]]) -> list[NewPass]:
 def make_known(shop: Shop) -> None:
     """Enters every pass of the sandbox into the shop's ledger: the service would allow nine a second."""
     settings = load(shop.config)
-    store, _ = open_store(settings)
+    store, _ = open_file(settings)
     rules = Rules(settings.till, settings.program, 1)
     states = [PassState(p.id, p.ext_id, p.nfc, points=p.balance) for p in shop.sandbox.service.passes()]
     try:

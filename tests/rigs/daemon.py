@@ -67,7 +67,7 @@ discount = "5.00"
 
 REST = """
 [till]
-name = "till-1"
+name = "{till}"
 store = "soho"
 [loyalty]
 url = "{url}"
@@ -78,6 +78,7 @@ settle = {settle}
 socket = "{socket}"
 [ledger]
 url = "{ledger}"
+{spool}
 """
 
 READER = """
@@ -253,13 +254,19 @@ class Shop:
         settle: int = 1,
         readers: str = READER,
         ledger: str = "sqlite:///ledger.db",
+        till: str = "till-1",
+        beside: Shop | None = None,
     ) -> None:
+        """`beside`: another till of the same chain, whose loyalty service this one uses too."""
         self.logs = logs
         # A socket's path has at most 107 bytes, which a test's own folder may already have.
         self.folder = Path(tempfile.mkdtemp(prefix="tt-"))
         self.socket = self.folder / "pos.sock"
         self.config = self.folder / "tilltap.toml"
-        self.sandbox = SandboxRig(passes or DEFAULT_PASSES, rate_limit=False, key=KEY)
+        self.sandbox = (
+            beside.sandbox if beside else SandboxRig(passes or DEFAULT_PASSES, rate_limit=False, key=KEY)
+        )
+        self._own_sandbox, self.till_name = beside is None, till
         self.settle = settle
         self.readers, self.ledger = readers, ledger
         self.reader = PtyPort(self.folder / "vtap")
@@ -280,11 +287,14 @@ class Shop:
             "readers": self.readers,
             "socket": str(self.socket),
             "ledger": self.ledger,
+            "till": self.till_name,
+            "spool": "" if self.ledger.startswith("sqlite") else 'spool = "spool.db"',
         }
         self.config.write_text(program + REST.format(**{**fills, **changes}), encoding="utf-8")
 
     def __enter__(self) -> Self:
-        self.sandbox.__enter__()
+        if self._own_sandbox:
+            self.sandbox.__enter__()
         return self
 
     def __exit__(
@@ -292,7 +302,8 @@ class Shop:
     ) -> None:
         if self.daemon:
             self.daemon.end()
-        self.sandbox.__exit__(None, None, None)
+        if self._own_sandbox:
+            self.sandbox.__exit__(None, None, None)
         self.reader.unplug()
         shutil.rmtree(self.folder, ignore_errors=True)
 

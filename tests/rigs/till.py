@@ -21,13 +21,18 @@ from sqlalchemy import event as sql_event
 
 from rigs.clock import Time, VirtualLoop
 from rigs.service import Service
+from tilltap.clock import rfc3339
 from tilltap.errors import CallError, ParamError
 from tilltap.ledger import book, mirror_book
 from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
+from tilltap.ledger.postgres import Server
+from tilltap.ledger.shared import SharedStore
+from tilltap.ledger.spool_book import open_spool
 from tilltap.loyalty.health import Watched
 from tilltap.mirror import Mirror
 from tilltap.model import Currency, Earn, Peer, Program, Reward
 from tilltap.server.methods import METHODS, check
+from tilltap.till.among import TillAmongOthers
 from tilltap.till.desk import Till
 from tilltap.till.shapes import Shop, sale_shape
 
@@ -39,28 +44,27 @@ COFFEE = Program("PassEntry Coffee", Currency("GBP"), Earn(spend=1000), (FIVE_OF
 SETTLE_S = 120.0
 
 
-class Watching(Store):
-    """A store that looks over the shoulder of every transaction; what it disliked is in `wrong`."""
+class Shoulder:
+    """Looks over the shoulder of every transaction of a store; what it disliked is in `wrong`."""
 
     watch = True
+    till: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.wrong: list[str] = []
         self.said: dict[str, Json] = {}
         super().__init__(*args, **kwargs)
 
-    async def run(self, fn: Callable[[Tx], T]) -> T:
+    async def run(self, fn: Callable[[Tx], T], **options: Any) -> T:
         loop = asyncio.get_running_loop()
+        run: Any = super().run  # type: ignore[misc]
         if not isinstance(loop, VirtualLoop):
-            return await super().run(fn)
+            return await run(fn, **options)
         loop.owe(1)
         try:
-            return await super().run(fn)
+            return await run(fn, **options)
         finally:
             loop.owe(-1)
-
-    def _transact(self, connection: Any, fn: Callable[[Tx], T]) -> Any:
-        return super()._transact(connection, self._watched(fn) if self.watch else fn)
 
     def _watched(self, fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
         def watched(tx: Tx) -> T:
@@ -97,6 +101,23 @@ class Watching(Store):
         return {s.sale_id: sale_shape(tx, s) for s in book.open_sales(tx, self.till)}
 
 
+class Watching(Shoulder, Store):
+    def _transact(self, connection: Any, fn: Callable[[Tx], T]) -> Any:
+        return super()._transact(connection, self._watched(fn) if self.watch else fn)
+
+
+class WatchingShared(Shoulder, SharedStore):
+    """On a server, with the test's time in the place of the server's."""
+
+    def _attempt(self, link: Any, fn: Callable[[Tx], T], *, durable: bool) -> Any:
+        return super()._attempt(link, self._watched(fn) if self.watch else fn, durable=durable)
+
+    def _tx(self, link: Any, now: float) -> Any:
+        tx = super()._tx(link, now)
+        tx.now, tx.at = self.clock.steady(), rfc3339(self.clock.wall())
+        return tx
+
+
 class House:
     """One till on one ledger file. `call("sale.open", sale_id="1", total="8.00")` answers like the socket."""
 
@@ -115,22 +136,54 @@ class House:
         self.time = time or Time()
         self.program = program
         self._durable = durable
+        self.url: str | None = None
         if template is not None:
             shutil.copy(template, self.path)
         self.start(new=template is None)
 
     def start(self, *, new: bool = False) -> None:
         """As app.py wires it."""
+        if self.url is not None:
+            self._start_shared(self.url)
+            return
         engine, lock = sqlite_engine(self.path)
         if not self._durable:
             sql_event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA synchronous=OFF"))
         if new:
             create(engine, lock, "the test ledger")
-        self.store = Watching(engine, "till-1", self.time, lock)
+        self.store: Watching | WatchingShared = Watching(engine, "till-1", self.time, lock)
         self.provider = Watched(self.service, self.time.wall)
         self.till = Till(self.store, self.provider, Shop("till-1", self.program, 0), self.time)
         self.till.phase = "ready"
         self.till.shop = Shop("till-1", self.program, self.store.run_now(self._begin))
+
+    def share(self, url: str) -> None:
+        """Moves to an empty ledger on a server, before anything happens."""
+        self.stop()
+        self.url = url
+        self.start()
+
+    def _start_shared(self, url: str) -> None:
+        store = WatchingShared(
+            Server(url),
+            open_spool(self.path.with_name("spool.db")),
+            "till-1",
+            self.time,
+            host="test",
+            join=lambda tx, first: self._join(tx, first=first),
+        )
+        self.store = store
+        self.provider = Watched(self.service, self.time.wall)
+        shop = Shop("till-1", self.program, 0)
+        self.till = self._among = TillAmongOthers(store, self.provider, shop, self.time)
+        self.till.phase = "ready"
+        store.begin(10)
+        assert store.up
+
+    def _join(self, tx: Tx, *, first: bool) -> None:
+        if first:
+            mirror_book.recover(tx, "till-1", SETTLE_S)
+        self._among.join(tx)
 
     def _begin(self, tx: Tx) -> int:
         self.store.last_seq = book.last_seq(tx, "till-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import ssl
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from tilltap.config.crosscheck import Document
@@ -14,7 +15,7 @@ from tilltap.config.mistakes import Mistake
 from tilltap.config.model import DEFAULT_KEY_FILES, Loyalty
 from tilltap.config.secrets import SecretError, load_key_file, load_secret
 from tilltap.config.settings import Settings
-from tilltap.config.types import resolve
+from tilltap.config.types import is_shared, resolve
 from tilltap.model import Currency, Earn, Reward
 
 
@@ -23,7 +24,7 @@ def check(path: StrPath) -> Settings:
     examined = examine(read_text(path), file=str(path), base_dir=folder(path))
     named = [
         mistake
-        for look in (_key_file, _ca_file, _wallet_keys)
+        for look in (_key_file, _ca_file, _wallet_keys, _ledger)
         for mistake in look(examined.written, examined.base_dir)
     ]
     return examined.settings(hostname=platform.node(), more=named)
@@ -53,6 +54,20 @@ def _wallet_keys(written: Document, base_dir: Path) -> Iterator[Mistake]:
             yield Mistake(path, error.what, error.hint)
         except ImportError:
             yield Mistake(path, "the package for keys is not installed", "pip install 'tilltap[pcsc]'")
+
+
+def _ledger(written: Document, base_dir: Path) -> Iterator[Mistake]:
+    path = ("ledger", "password_file")
+    try:
+        if name := written.get(path, ""):
+            load_secret(name, base_dir)
+    except SecretError as error:
+        yield Mistake(path, error.what, error.hint)
+    url = written.get(("ledger", "url"), "")
+    if url and is_shared(url) and find_spec("psycopg") is None:
+        yield Mistake(
+            ("ledger", "url"), "PostgreSQL needs the psycopg package", "pip install 'tilltap[postgres]'"
+        )
 
 
 def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:

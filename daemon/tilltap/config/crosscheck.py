@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from tilltap import templates
 from tilltap.config.mistakes import Mistake, shown
-from tilltap.config.model import DEFAULT_DRIVER, WITHOUT_KEYS, MessageTexts
+from tilltap.config.model import DEFAULT_DRIVER, WITHOUT_KEYS, Ledger, MessageTexts
 from tilltap.config.positions import KeyPath
+from tilltap.config.types import is_shared
 from tilltap.rules.messages import TRAINING
 from tilltap_drivers.vtap.config_txt import frame_spec
 from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
@@ -67,6 +68,7 @@ def cross_mistakes(document: Document) -> Iterator[Mistake]:
     yield from _templates(document)
     yield from _pushes(document)
     yield from _frames(document)
+    yield from _shared_ledger(document)
     yield from _wallet(document)
 
 
@@ -157,6 +159,17 @@ def _frames(document: Document) -> Iterator[Mistake]:
             frame_spec(prefix, postfix)
         except ValueError as error:
             yield _frame_mistake(document, reader, str(error))
+
+
+def _shared_ledger(document: Document) -> Iterator[Mistake]:
+    url = document.get(("ledger", "url"), str(Ledger.model_fields["url"].default))
+    if document.is_wrong(("ledger", "url")) or is_shared(url):
+        return
+    for key in ("password_file", "spool"):
+        if document.has(("ledger", key)):
+            yield Mistake(
+                ("ledger", key), "is for a PostgreSQL ledger only", "remove it, or correct ledger.url"
+            )
 
 
 def _frame_mistake(document: Document, reader: KeyPath, problem: str) -> Mistake:

@@ -352,8 +352,15 @@ class Ledger(Table):
     """Where points are recorded before anything is answered."""
 
     url: LedgerUrl = "sqlite:////var/lib/tilltap/ledger.db"
-    """Four slashes for an absolute path, three for one relative to this file. Only for a till that alone
-    writes its passes: PostgreSQL, for several, is not available yet."""
+    """SQLite, only for a till that alone writes its passes: four slashes for an absolute path, three for one
+    relative to this file. PostgreSQL, one database for all tills that serve the same passes:
+    `postgresql://tilltap@ledger.lan/loyalty`, with libpq's parameters if need be."""
+    password_file: PathText | None = Field(default=None, examples=["ledger.password"])
+    """PostgreSQL only: file with the password, and nothing else. A bare name is looked up in
+    `$CREDENTIALS_DIRECTORY` first. Without it libpq looks in its own places (`~/.pgpass`, a service file)."""
+    spool: PathText | None = Field(default=None, examples=["/var/lib/tilltap/spool.db"])
+    """PostgreSQL only: file that keeps closed sales while the server is out of reach. Default: one of its own
+    for this till and ledger in `$STATE_DIRECTORY` or `/var/lib/tilltap`."""
 
 
 class File(Table):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tilltap.config import model
 from tilltap.config.positions import KeyPath, Positions
-from tilltap.config.types import ledger_path, resolve
+from tilltap.config.types import is_shared, ledger_path, resolve
 from tilltap.loyalty import DEFAULT_URLS
 from tilltap.model import Currency, Earn, Messages, PassFace, Program, Reward
 from tilltap_drivers.pcsc.settings import PcscSettings
@@ -66,10 +66,14 @@ class PosSettings:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """`url` in SQLAlchemy's form with an absolute path; `path` is the database file."""
+    """`path`: the SQLite file, which `url` names in SQLAlchemy's form with an absolute path; None: `url` is a
+    PostgreSQL database. `password_file` is as written in the file, for `secrets.load_secret`.
+    """
 
     url: str
-    path: Path
+    path: Path | None
+    password_file: str | None = None
+    spool: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,9 @@ def _wallet(wallet: model.Wallet | None) -> WalletSettings:
 
 
 def _ledger(ledger: model.Ledger, base_dir: Path) -> LedgerSettings:
+    if is_shared(ledger.url):
+        spool = resolve(base_dir, ledger.spool) if ledger.spool else None
+        return LedgerSettings(ledger.url, None, ledger.password_file, spool)
     path = ledger_path(base_dir, ledger.url)
     return LedgerSettings(f"sqlite:///{path}", path)
 

@@ -11,7 +11,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Never
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -171,12 +171,12 @@ _SQLITE = "sqlite:///"
 
 
 def _ledger_url(value: object) -> str:
-    """An SQLite URL in SQLAlchemy's form: three slashes and a relative path, or four for an absolute one."""
+    """An SQLite URL in SQLAlchemy's form: three slashes and a relative path, or four for an absolute one; or
+    libpq's form of the address of a PostgreSQL database, without a password.
+    """
     url = text(value)
     if re.match(r"postgres(ql)?(\+\w+)?:", url):
-        refuse(
-            "a shared PostgreSQL ledger is not available yet", 'use "sqlite:////var/lib/tilltap/ledger.db"'
-        )
+        return _postgres_url(url)
     path = url.removeprefix(_SQLITE)
     if (
         not url.startswith(_SQLITE)
@@ -188,6 +188,25 @@ def _ledger_url(value: object) -> str:
     if path.startswith((":memory:", "file:")):
         refuse("a ledger in memory would lose points", 'name a file: "sqlite:////var/lib/tilltap/ledger.db"')
     return url
+
+
+def _postgres_url(url: str) -> str:
+    """As libpq reads it (several hosts, `service=`, a socket's folder as `host=`). Never quoted back."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
+    if not re.fullmatch(r"[!-~]+", url) or "#" in url:
+        refuse("has characters that an address cannot hold", "percent-encode them, a blank as %20")
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    named = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if (at and ":" in user) or named & {"password", "sslpassword"}:
+        refuse("must not hold a password", "put it in a file and name that in ledger.password_file")
+    return url
+
+
+def is_shared(url: str) -> bool:
+    """Whether several tills may use this ledger."""
+    return not url.startswith(_SQLITE)
 
 
 def ledger_path(base_dir: Path, url: str) -> Path:
@@ -238,7 +257,9 @@ TimeOfDay = Annotated[
 Url = Annotated[str, BeforeValidator(_url), _schema(type="string", pattern="^https?://")]
 PathText = Annotated[str, BeforeValidator(_path), _schema(type="string", minLength=1)]
 SocketPath = Annotated[str, BeforeValidator(_socket), _schema(type="string", minLength=1)]
-LedgerUrl = Annotated[str, BeforeValidator(_ledger_url), _schema(type="string", pattern="^sqlite:///")]
+LedgerUrl = Annotated[
+    str, BeforeValidator(_ledger_url), _schema(type="string", pattern="^(sqlite:///|postgres(ql)?://)")
+]
 PassTypeIds = Annotated[
     list[str],
     BeforeValidator(_pass_type_ids),

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Text, and_, bindparam, func, literal_column, or_, select, update
 
 from tilltap.ledger import tables as t
 from tilltap.ledger.engine import Sql, Tx
@@ -103,9 +102,11 @@ _p = bindparam
 
 _META = Sql(select(t.meta.c.value).where(t.meta.c.key == _p("key")))
 _PUT_META = Sql(
-    insert(t.meta)
-    .values(key=_p("key"), value=_p("value"))
-    .on_conflict_do_update(index_elements=["key"], set_={"value": _p("value")})
+    lambda insert: (
+        insert(t.meta)
+        .values(key=_p("key"), value=_p("value"))
+        .on_conflict_do_update(index_elements=["key"], set_={"value": _p("value")})
+    )
 )
 _LAST_PROGRAM = Sql(
     select(t.program.c.version, t.program.c.body).order_by(t.program.c.version.desc()).limit(1)
@@ -183,6 +184,8 @@ _BY_PASS = Sql(select(t.customer).where(_c.pass_id == _p("pass_id")))
 _BY_VALUE = Sql(
     select(t.customer).join(t.alias, t.alias.c.customer_id == _c.id).where(t.alias.c.value == _p("value"))
 )
+_LOCK_CUSTOMER = Sql(select(_c.same_as).where(_c.id == _p("id")).with_for_update())
+_LOCK_NAME = Sql(select(func.pg_advisory_xact_lock(func.hashtextextended(_p("name", type_=Text), 0))))
 _ADD_CUSTOMER = Sql(
     t.customer.insert().values(pass_id=_p("pass_id"), ext_id=_p("ext_id"), value=_p("value")).returning(_c.id)
 )
@@ -200,15 +203,19 @@ _MOVE_SALES = Sql(update(t.sale).where(t.sale.c.customer_id == _p("old")).values
 _MOVE_TAPS = Sql(update(t.tap).where(t.tap.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _MOVE_PUSHES = Sql(update(t.push).where(t.push.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _PUT_ALIAS = Sql(
-    insert(t.alias)
-    .values(value=_p("value"), customer_id=_p("customer_id"))
-    .on_conflict_do_update(index_elements=["value"], set_={"customer_id": _p("customer_id")})
+    lambda insert: (
+        insert(t.alias)
+        .values(value=_p("value"), customer_id=_p("customer_id"))
+        .on_conflict_do_update(index_elements=["value"], set_={"customer_id": _p("customer_id")})
+    )
 )
 _INDEXED = Sql(select(t.nfc_index.c.pass_id).where(t.nfc_index.c.value == _p("value")))
 _PUT_INDEX = Sql(
-    insert(t.nfc_index)
-    .values(value=_p("value"), pass_id=_p("pass_id"))
-    .on_conflict_do_update(index_elements=["value"], set_={"pass_id": _p("pass_id")})
+    lambda insert: (
+        insert(t.nfc_index)
+        .values(value=_p("value"), pass_id=_p("pass_id"))
+        .on_conflict_do_update(index_elements=["value"], set_={"pass_id": _p("pass_id")})
+    )
 )
 
 
@@ -221,6 +228,25 @@ def customer(tx: Tx, customer_id: int) -> Customer:
     found = _customer(tx.one(_CUSTOMER, id=customer_id))
     assert found is not None
     return customer(tx, found.same_as) if found.same_as else found
+
+
+def lock(tx: Tx, *customer_ids: int | None) -> None:
+    """Before anything about these customers is judged or changed: other tills wait for the end of this
+    transaction. Everything that hangs on a customer (points, holds, uses, mirror) is guarded by its row.
+    """
+    if not tx.shared:
+        return
+    for found in sorted({i for i in customer_ids if i is not None}):
+        customer_id: int | None = found
+        while customer_id:
+            customer_id = tx.scalar(_LOCK_CUSTOMER, id=customer_id)
+
+
+def lock_names(tx: Tx, names: list[str]) -> None:
+    """Before it is decided whom values mean: two tills must not make two customers of one value."""
+    if tx.shared:
+        for name in sorted(names):
+            tx.run(_LOCK_NAME, name=name)
 
 
 def by_pass(tx: Tx, pass_id: str) -> Customer | None:
@@ -334,6 +360,9 @@ def history(tx: Tx, customer_id: int, limit: int) -> list[Any]:
 _s = t.sale.c
 _COLUMNS = [_s[name] for name in _SALE_COLUMNS]
 _SALE = Sql(select(*_COLUMNS).where(_s.till == _p("till"), _s.sale_id == _p("sale_id")))
+_SALE_TO_CHANGE = Sql(
+    select(*_COLUMNS).where(_s.till == _p("till"), _s.sale_id == _p("sale_id")).with_for_update()
+)
 _ADD_SALE = Sql(t.sale.insert().values({name: _p(name) for name in _SALE_COLUMNS}))
 _SAVE_SALE = Sql(
     update(t.sale)
@@ -385,6 +414,18 @@ def _values(item: Sale | Tap) -> dict[str, Any]:
 def sale(tx: Tx, till: str, sale_id: str) -> Sale | None:
     row = tx.one(_SALE, till=till, sale_id=sale_id)
     return Sale(*row) if row is not None else None
+
+
+def sale_to_change(tx: Tx, till: str, sale_id: str) -> Sale | None:
+    """The sale with its customer locked before it: everybody locks in this order."""
+    found = sale(tx, till, sale_id)
+    while tx.shared and found is not None:
+        lock(tx, found.customer_id)
+        now = Sale(*tx.one(_SALE_TO_CHANGE, till=till, sale_id=sale_id))
+        if now.customer_id == found.customer_id:
+            return now
+        found = now
+    return found
 
 
 def add_sale(tx: Tx, item: Sale) -> None:
@@ -445,10 +486,12 @@ _USES = Sql(
     select(t.reward_use.c.reward, t.reward_use.c.uses).where(t.reward_use.c.customer_id == _p("customer_id"))
 )
 _ADD_USE = Sql(
-    insert(t.reward_use)
-    .values(customer_id=_p("customer_id"), reward=_p("reward"), uses=_p("n"))
-    .on_conflict_do_update(
-        index_elements=["customer_id", "reward"], set_={"uses": t.reward_use.c.uses + _p("n")}
+    lambda insert: (
+        insert(t.reward_use)
+        .values(customer_id=_p("customer_id"), reward=_p("reward"), uses=_p("n"))
+        .on_conflict_do_update(
+            index_elements=["customer_id", "reward"], set_={"uses": t.reward_use.c.uses + _p("n")}
+        )
     )
 )
 
@@ -496,9 +539,20 @@ _SET_TAP = Sql(
     .where(_t.till == _p("till"), _t.tap_id == _p("tap_id"))
     .values(
         status=_p("status"),
-        sale_id=case((_p("sale").is_not(None), _p("sale")), else_=_t.sale_id),
+        sale_id=func.coalesce(_p("sale", type_=Text), _t.sale_id),
         used=_p("used"),
     )
+)
+_TAP_TILL = Sql(select(_t.till).where(_t.tap_id == _p("tap_id")))
+_OFFLINE_ELSEWHERE = Sql(
+    select(_t.till, _t.tap_id)
+    .where(
+        _t.customer_id == _p("customer_id"),
+        _t.till != _p("till"),
+        _t.status == literal_column("'offline'"),
+    )
+    .order_by(_t.steady.desc())
+    .limit(_p("n"))
 )
 _OFFLINE_TAPS = Sql(
     select(*[_t[k] for k in _TAP_COLUMNS])
@@ -510,6 +564,17 @@ _OFFLINE_TAPS = Sql(
     .order_by(_t.steady.desc())
     .limit(_p("n"))
 )
+
+
+def tap_till(tx: Tx, tap_id: str) -> str | None:
+    found: str | None = tx.scalar(_TAP_TILL, tap_id=tap_id)
+    return found
+
+
+def offline_taps_elsewhere(tx: Tx, customer_id: int, limit: int) -> list[tuple[str, str]]:
+    """`(till, tap id)` of other tills' taps whose customer was not known then."""
+    rows = tx.all(_OFFLINE_ELSEWHERE, till=tx.till, customer_id=customer_id, n=limit) if tx.shared else []
+    return [(r.till, r.tap_id) for r in rows]
 
 
 def add_tap(tx: Tx, till: str, item: Tap) -> None:

@@ -14,16 +14,18 @@ import queue
 import stat
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Executable, create_engine, event, text
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from tilltap import crash
+from tilltap.clock import rfc3339
 from tilltap.errors import CallError, StartError
 from tilltap.events import Event, Hub
 from tilltap.ledger import tables
@@ -41,50 +43,89 @@ _APPEND_ONLY = [
 ]
 
 
-class Sql:
-    """One statement with named parameters, compiled for the dialect at first use, run by the driver itself.
+# How a statement is written where the dialects differ: given the dialect's own `insert`, for `ON CONFLICT`.
+Insert = Callable[[Any], Any]
 
-    Going through the toolkit's result objects would cost a sale as much as its flush to disk.
+
+def _insert(dialect: Dialect) -> Insert:
+    if dialect.name == "sqlite":
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql  # a tenth of the start-up of a till that does not need it
+
+    return postgresql.insert
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    text: str
+    names: tuple[str, ...]
+    constants: Mapping[str, Any]  # values written into the statement itself
+    row: Callable[[Any], Any]
+
+
+class Sql:
+    """One statement with named parameters, compiled for a dialect at first use, run by the driver itself.
+
+    Going through the toolkit's result objects would cost a sale as much as its flush to disk. A statement
+    with `ON CONFLICT` is given as a function of the dialect's own `insert`.
     """
 
-    __slots__ = ("_constants", "_names", "_row", "_statement", "_text")
+    __slots__ = ("_compiled", "_statement")
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable | Callable[[Insert], Executable]) -> None:
         self._statement = statement
-        self._text = ""
-        self._names: list[str] = []
-        self._constants: dict[str, Any] = {}
-        self._row: Any = None
+        self._compiled: dict[str, _Compiled] = {}
 
-    def _compile(self, dialect: Dialect) -> None:
-        compiled: Any = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-        self._names = list(compiled.positiontup or ())
-        self._constants = dict(compiled.params)  # values written into the statement itself
-        columns = getattr(self._statement, "exported_columns", None) or ()
-        names = [column.key for column in columns]
-        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024
-        self._row = row._make
-        self._text = str(compiled)
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        statement: Any = self._statement
+        if not isinstance(statement, Executable):
+            statement = statement(_insert(dialect))
+        compiled: Any = statement.compile(dialect=dialect)
+        columns = getattr(statement, "exported_columns", None) or ()
+        row: Any = namedtuple("Row", [c.key for c in columns], rename=True)  # type: ignore[misc]  # noqa: PYI024
+        names = tuple(compiled.positiontup or ())
+        # A parameter that a caller forgets must be a fault, not a NULL.
+        constants = {n: v for n, v in compiled.params.items() if not compiled.binds[n].required}
+        done = _Compiled(str(compiled), names, constants, row._make)
+        self._compiled[dialect.name] = done
+        return done
 
-    def run(self, cursor: DBAPICursor, dialect: Dialect, values: Mapping[str, Any]) -> Any:
+    def run(self, cursor: Cursor, dialect: Dialect, values: Mapping[str, Any]) -> Any:
         """Executes; returns what makes a row of what the cursor fetches."""
-        if not self._text:
-            self._compile(dialect)
-        constants = self._constants
-        cursor.execute(self._text, tuple(values[n] if n in values else constants[n] for n in self._names))
-        return self._row
+        compiled = self._compiled.get(dialect.name) or self._compile(dialect)
+        constants = compiled.constants
+        cursor.execute(compiled.text, [values[n] if n in values else constants[n] for n in compiled.names])
+        return compiled.row
+
+
+class Cursor(Protocol):
+    """What is used of a database driver's cursor."""
+
+    def execute(self, statement: str, parameters: Any = ..., /) -> Any: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> Sequence[Any]: ...
 
 
 class Tx:
-    """One transaction: statements, the two times it happens at, and the events it makes true."""
+    """One transaction: statements, the two times it happens at, and the events it makes true.
 
-    def __init__(self, connection: Connection, store: Store, steady: float, at: str) -> None:
-        self._cursor: DBAPICursor = connection.connection.cursor()
-        self._dialect = connection.dialect
+    `shared`: other tills write this ledger too, so what is judged must be locked first (see `book.lock`).
+    """
+
+    shared: ClassVar[bool] = False
+
+    def __init__(self, cursor: Cursor, dialect: Dialect, store: Store, steady: float, at: str) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
         self._store = store
         self.now = steady
         self.at = at
         self.events: list[Event] = []
+
+    @property
+    def till(self) -> str:
+        """The till whose daemon this is: events are about its own sales and taps only."""
+        return self._store.till
 
     def run(self, sql: Sql, /, **values: Any) -> None:
         sql.run(self._cursor, self._dialect, values)
@@ -110,6 +151,12 @@ class Tx:
         params = {"seq": seq, "at": self.at, "till": self._store.till, **fields}
         self.events.append(Event(seq, method, params))
 
+    def keep_events(self) -> None:
+        """Writes down the events, last of all."""
+        for item in self.events:
+            body = json.dumps(item.params, ensure_ascii=False, separators=(",", ":"))
+            self.run(_ADD_EVENT, till=self._store.till, seq=item.seq, method=item.method, params=body)
+
 
 class Store:
     """`run(fn)` executes `fn(tx)` in the store thread, in one durable transaction, and publishes its events.
@@ -117,6 +164,9 @@ class Store:
     Calls run one after another in the order they were made; publishing happens in commit order, on the loop,
     before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
     """
+
+    shared: ClassVar[bool] = False
+    up = True
 
     def __init__(self, engine: Engine, till: str, clock: Any, lock: LedgerLock | None = None) -> None:
         self.till = till
@@ -138,6 +188,10 @@ class Store:
                 job(connection)
 
     async def run(self, fn: Callable[[Tx], T]) -> T:
+        return await asyncio.shield(self._submit(lambda connection: self._transact(connection, fn)))
+
+    def _submit(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> asyncio.Future[T]:
+        """`work` in the store thread; its events are published before its value is told."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -155,21 +209,24 @@ class Store:
             error: Exception | None = None
             events: list[Event] = []
             try:
-                value, events = self._transact(connection, fn)
+                value, events = work(connection)
             except Exception as caught:
                 error = caught
             loop.call_soon_threadsafe(finish, value, error, events)
 
         self._queue.put(job)
-        return await asyncio.shield(future)
+        return future
 
     def run_now(self, fn: Callable[[Tx], T]) -> T:
         """The same before the loop runs (start-up) or without one (tools and tests)."""
+        return self._now(lambda connection: self._transact(connection, fn))
+
+    def _now(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> T:
         done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
         def job(connection: Connection) -> None:
             try:
-                value, events = self._transact(connection, fn)
+                value, events = work(connection)
             except Exception as caught:
                 done.put((None, caught))
             else:
@@ -185,20 +242,12 @@ class Store:
         return result
 
     def _transact(self, connection: Connection, fn: Callable[[Tx], T]) -> tuple[T, list[Event]]:
-        from tilltap.clock import rfc3339
-
         try:
             with connection.begin():
-                tx = Tx(connection, self, self.clock.steady(), rfc3339(self.clock.wall()))
+                cursor = connection.connection.cursor()
+                tx = Tx(cursor, connection.dialect, self, self.clock.steady(), rfc3339(self.clock.wall()))
                 value = fn(tx)
-                for item in tx.events:
-                    tx.run(
-                        _ADD_EVENT,
-                        till=self.till,
-                        seq=item.seq,
-                        method=item.method,
-                        params=json.dumps(item.params, ensure_ascii=False, separators=(",", ":")),
-                    )
+                tx.keep_events()
                 if tx.events:
                     crash.point("P0")
         except self._dbapi.IntegrityError:
@@ -228,31 +277,31 @@ class Store:
 
 
 class LedgerLock:
-    """One daemon per SQLite ledger: an advisory lock on a file beside it."""
+    """One daemon per SQLite ledger (or spool, `what`): an advisory lock on a file beside it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "ledger") -> None:
         self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._fd)
             raise StartError(
-                f"ledger {path}: another tilltap is running on it (stop that one, or give this till its own)"
+                f"{what} {path}: another tilltap is running on it (stop that one, or give this till its own)"
             ) from None
 
     def release(self) -> None:
         os.close(self._fd)
 
 
-def sqlite_engine(path: Path) -> tuple[Engine, LedgerLock]:
+def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]:
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = LedgerLock(path)
+        lock = LedgerLock(path, what)
         new = not path.exists()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StartError(f"ledger {path}: not a file (name the database file in [ledger] url)")
+            raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
         os.close(fd)
         if new:
             # The name must survive a power cut too, not only the bytes.
@@ -261,7 +310,7 @@ def sqlite_engine(path: Path) -> tuple[Engine, LedgerLock]:
             os.close(folder)
     except OSError as error:
         raise StartError(
-            f"ledger {path}: {error.strerror} (give the daemon's user write access to this folder)"
+            f"{what} {path}: {error.strerror} (give the daemon's user write access to this folder)"
         ) from None
     # One connection, made at start-up and from then on used by the store thread alone.
     engine = create_engine(

@@ -5,8 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, case, func, literal_column, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from tilltap.ledger import tables as t
 from tilltap.ledger.engine import Sql, Tx
@@ -15,6 +27,7 @@ _p = bindparam
 _m = t.mirror.c
 _q = t.push.c
 _d = t.mirror_send.c
+_w = t.wish.c
 _NULL: ColumnElement[Any] = literal_column("NULL")
 _ZERO: ColumnElement[int] = literal_column("0")
 _ONE: ColumnElement[int] = literal_column("1")
@@ -22,6 +35,10 @@ _ONE: ColumnElement[int] = literal_column("1")
 # Taps of one pass that are corrected together: ids of 16 characters with a space between. A pass is read
 # within a second, so more than two would take many readers or a slow service.
 LOOKING_TAPS = 8 * 17 - 1
+
+# The till that wants a pass brought up to date has this long to begin; then any other may. Its own mirror
+# begins at once, so only a till that is gone or stuck lets it pass.
+OTHERS_WAIT_S = 3.0
 
 # At most 3 pushes per pass in 24 h, the last kept for rewards (contract section 4; passentry.md section 5).
 PUSH_WINDOW_S = 24 * 3600
@@ -43,6 +60,10 @@ class Pass:
     parked: str | None
     foreign_seen: int
     look: str | None
+    lease_until: float
+    # No columns: when it was claimed, by the ledger's time, and by the claimer's own just before.
+    claimed_at: float = 0.0
+    asked_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +87,35 @@ class Push:
     planned: float
 
 
-_COLUMNS = [_m[f.name] for f in fields(Pass)]
-_SAVED = [f.name for f in fields(Pass) if f.name not in ("customer_id", "look")]
+_COLUMNS = [_m[f.name] for f in fields(Pass) if f.name in _m]
+_SAVED = [
+    f.name
+    for f in fields(Pass)
+    if f.name not in ("customer_id", "look", "lease_until", "claimed_at", "asked_at")
+]
 
 _OWE = Sql(
-    insert(t.mirror)
-    .values(customer_id=_p("id"), dirty=1, since=_p("now"))
-    .on_conflict_do_update(
-        index_elements=["customer_id"],
-        set_={
-            "dirty": _ONE,
-            "said": _ZERO,
-            "since": case((_m.dirty == _ONE, func.coalesce(_m.since, _p("now"))), else_=_p("now")),
-            "retry": case((_m.parked.is_not(None), _ZERO), else_=_m.retry),
-            "parked": _NULL,
-        },
+    lambda insert: (
+        insert(t.mirror)
+        .values(customer_id=_p("id"), dirty=1, since=_p("now"))
+        .on_conflict_do_update(
+            index_elements=["customer_id"],
+            set_={
+                "dirty": _ONE,
+                "said": _ZERO,
+                "since": case((_m.dirty == _ONE, func.coalesce(_m.since, _p("now"))), else_=_p("now")),
+                "retry": case((_m.parked.is_not(None), _ZERO), else_=_m.retry),
+                "parked": _NULL,
+            },
+        )
     )
 )
 _MET = Sql(
-    insert(t.mirror)
-    .values(customer_id=_p("id"), confirmed=_p("points"))
-    .on_conflict_do_update(index_elements=["customer_id"], set_={"confirmed": _p("points")})
+    lambda insert: (
+        insert(t.mirror)
+        .values(customer_id=_p("id"), confirmed=_p("points"))
+        .on_conflict_do_update(index_elements=["customer_id"], set_={"confirmed": _p("points")})
+    )
 )
 _LOOK = Sql(
     update(t.mirror)
@@ -105,6 +134,28 @@ _NEXT = Sql(
     .order_by(_m.look.is_(None), _m.dirty.desc(), _m.since, _m.settle)
     .limit(1)
 )
+_ours = or_(_w.till == _p("owner"), _w.till.is_(None))
+_NEXT_SHARED = Sql(
+    select(*_COLUMNS)
+    .join_from(t.mirror, t.wish, _w.customer_id == _m.customer_id, isouter=True)
+    .where(
+        or_(_ours, _w.at <= _p("others")),
+        _m.parked.is_(None),
+        or_(_wanted, _m.settle <= _p("now")),
+        or_(_m.retry <= _p("now"), _m.look.is_not(None)),
+        _m.lease_until <= _p("now"),
+    )
+    .order_by(_m.look.is_(None), _m.dirty.desc(), _m.since, _m.settle)
+    .limit(1)
+    .with_for_update(of=t.mirror, skip_locked=True)
+)
+_WISH = Sql(
+    lambda insert: (
+        insert(t.wish)
+        .values(customer_id=_p("id"), till=_p("till"), at=_p("now"))
+        .on_conflict_do_update(index_elements=["customer_id"], set_={"till": _p("till"), "at": _p("now")})
+    )
+)
 _LEASE = Sql(
     update(t.mirror)
     .where(_m.customer_id == _p("id"))
@@ -115,13 +166,28 @@ _GET = Sql(select(*_COLUMNS).where(_m.customer_id == _p("id")))
 _SAVE = Sql(update(t.mirror).where(_m.customer_id == _p("id")).values({k: _p(k) for k in _SAVED}))
 _FORGET = Sql(t.mirror.delete().where(_m.customer_id == _p("id")))
 _WHEN_WANTED = Sql(select(func.min(_m.retry)).where(_m.parked.is_(None), _wanted))
+_LEFT_OPEN = Sql(
+    update(t.mirror_send)
+    .where(_d.customer_id == _p("id"), _d.outcome == literal_column("'open'"))
+    .values(outcome="unknown")
+)
+_LEFT_SENDING = Sql(
+    update(t.push)
+    .where(_q.customer_id == _p("id"), _q.state == literal_column("'sending'"))
+    .values(state="maybe")
+)
+_WHEN_WANTED_HERE = Sql(
+    select(func.min(_m.retry))
+    .join_from(t.mirror, t.wish, _w.customer_id == _m.customer_id, isouter=True)
+    .where(_m.parked.is_(None), _wanted, _ours)
+)
 _WHEN_SETTLED = Sql(select(func.min(_m.settle)).where(_m.parked.is_(None), _m.settle.is_not(None)))
 _COUNTS = Sql(
     select(
         func.count().filter(and_(_m.dirty == _ONE, _m.parked.is_(None))).label("waiting"),
         func.min(case((and_(_m.dirty == _ONE, _m.parked.is_(None)), _m.since))).label("oldest"),
         func.count(_m.parked).label("parked"),
-        func.coalesce(func.sum(_m.foreign_seen), _ZERO).label("foreign"),
+        cast(func.coalesce(func.sum(_m.foreign_seen), _ZERO), BigInteger).label("foreign"),
     ).select_from(t.mirror)
 )
 _BEHIND = Sql(
@@ -147,6 +213,13 @@ _RETRY = Sql(
 def owe(tx: Tx, customer_id: int) -> None:
     """The pass has something to be told; one that was parked gets another chance."""
     tx.run(_OWE, id=customer_id, now=tx.now)
+    _wish(tx, customer_id)
+
+
+def _wish(tx: Tx, customer_id: int) -> None:
+    """Among several tills, the one whose POS waits for the outcome does the work."""
+    if tx.shared:
+        tx.run(_WISH, id=customer_id, till=tx.till, now=tx.now)
 
 
 def met(tx: Tx, customer_id: int, points: int) -> None:
@@ -157,26 +230,50 @@ def met(tx: Tx, customer_id: int, points: int) -> None:
 def look(tx: Tx, customer_id: int, tap_id: str) -> None:
     """Read the pass soon: have others changed it? `tap_id` is the tap to correct then, "" for none."""
     tx.run(_LOOK, id=customer_id, tap=tap_id)
-
-
-# A lease that ended without being given back: whoever held it may have given a request up since, which the
-# settle clock, started when that request was planned, does not cover.
-_TAKE_OVER = Sql(
-    update(t.mirror)
-    .where(_m.customer_id == _p("id"), _m.lease_until > _ZERO, _m.settle.is_not(None))
-    .values(settle=_p("due"))
-)
+    _wish(tx, customer_id)
 
 
 def claim(tx: Tx, owner: str, lease_s: float, settle_s: float) -> Pass | None:
-    """The next pass with work, under a lease that nobody else can take before it ends."""
-    row = tx.one(_NEXT, now=tx.now)
+    """The next pass with work, under a lease that nobody else can take before it ends.
+
+    `lease_until` of what is returned is the lease's mark: see `holds`.
+    """
+    if tx.shared:
+        row = tx.one(_NEXT_SHARED, now=tx.now, owner=owner, others=tx.now - OTHERS_WAIT_S)
+    else:
+        row = tx.one(_NEXT, now=tx.now)
     if row is None:
         return None
     found = Pass(*row)
-    tx.run(_TAKE_OVER, id=found.customer_id, due=tx.now + settle_s)
-    tx.run(_LEASE, id=found.customer_id, owner=owner, until=tx.now + lease_s)
+    if found.lease_until:
+        _take_over(tx, found, settle_s)
+    found.claimed_at, found.lease_until = tx.now, tx.now + lease_s
+    tx.run(_LEASE, id=found.customer_id, owner=owner, until=found.lease_until)
     return found
+
+
+def _take_over(tx: Tx, found: Pass, settle_s: float) -> None:
+    """A lease was not given back: what its holder sent is unknown, and it may have given a request up since,
+    which the settle clock, started when that request was planned, does not cover.
+    """
+    tx.run(_LEFT_SENDING, id=found.customer_id)
+    tx.run(_LEFT_OPEN, id=found.customer_id)
+    if found.settle is not None:
+        found.settle = tx.now + settle_s
+        save(tx, found)
+
+
+def abandon(tx: Tx, claimed: Pass, settle_s: float) -> None:
+    """A turn ended without being recorded: what it sent is unknown, and the pass may be claimed at once."""
+    row = get(tx, claimed.customer_id)
+    if row is not None and holds(row, claimed):
+        _take_over(tx, row, settle_s)
+        release(tx, claimed.customer_id)
+
+
+def holds(row: Pass, claimed: Pass) -> bool:
+    """Whether the lease under which `claimed` was returned still is the pass's lease."""
+    return row.lease_until == claimed.lease_until
 
 
 def release(tx: Tx, customer_id: int) -> None:
@@ -199,8 +296,9 @@ def forget(tx: Tx, customer_id: int) -> None:
 
 
 def next_due(tx: Tx) -> float | None:
-    """When there may be work again (steady time)."""
-    times = [w for w in (tx.scalar(_WHEN_WANTED), tx.scalar(_WHEN_SETTLED)) if w is not None]
+    """When there may be work for this till again (steady time)."""
+    wanted = tx.scalar(_WHEN_WANTED_HERE, owner=tx.till) if tx.shared else tx.scalar(_WHEN_WANTED)
+    times = [w for w in (wanted, tx.scalar(_WHEN_SETTLED)) if w is not None]
     return min(times, default=None)
 
 
@@ -215,6 +313,7 @@ def behind(tx: Tx, limit: int) -> list[Pass]:
 
 def retry(tx: Tx, customer_id: int) -> None:
     tx.run(_RETRY, id=customer_id, now=tx.now)
+    _wish(tx, customer_id)
 
 
 # -- what was sent and may still turn up ----------------------------------------------------------------
@@ -260,19 +359,21 @@ def drop_sends(tx: Tx, customer_id: int, before: float | None = None) -> None:
 # -- texts ----------------------------------------------------------------------------------------------
 
 _PLAN = Sql(
-    insert(t.push)
-    .values(
-        customer_id=_p("id"),
-        till=_p("till"),
-        sale_id=_p("sale_id"),
-        kind=_p("kind"),
-        earned=_p("earned"),
-        reward=_p("reward"),
-        program=_p("program"),
-        state="planned",
-        planned=_p("now"),
+    lambda insert: (
+        insert(t.push)
+        .values(
+            customer_id=_p("id"),
+            till=_p("till"),
+            sale_id=_p("sale_id"),
+            kind=_p("kind"),
+            earned=_p("earned"),
+            reward=_p("reward"),
+            program=_p("program"),
+            state="planned",
+            planned=_p("now"),
+        )
+        .on_conflict_do_nothing()
     )
-    .on_conflict_do_nothing()
 )
 _PLANNED = Sql(
     select(_q.id, _q.till, _q.sale_id, _q.kind, _q.earned, _q.reward, _q.program, _q.planned)
@@ -361,21 +462,31 @@ def pushes_spent(tx: Tx, customer_id: int) -> int:
 # -- start-up -------------------------------------------------------------------------------------------
 
 _FREE = Sql(update(t.mirror).where(_m.lease_owner == _p("owner")).values(lease_until=_ZERO, retry=_ZERO))
-_RESTART_SETTLE = Sql(update(t.mirror).where(_m.settle.is_not(None)).values(settle=_p("due")))
+_RESTART_SETTLE = Sql(
+    update(t.mirror).where(_m.lease_owner == _p("owner"), _m.settle.is_not(None)).values(settle=_p("due"))
+)
+_held_last = select(_m.customer_id).where(_m.lease_owner == _p("owner"))
 _UNKNOWN_SENDS = Sql(
-    update(t.mirror_send).where(_d.outcome == literal_column("'open'")).values(outcome="unknown")
+    update(t.mirror_send)
+    .where(_d.outcome == literal_column("'open'"), _d.customer_id.in_(_held_last))
+    .values(outcome="unknown")
+)
+_MAYBE = Sql(
+    update(t.push)
+    .where(_q.state == literal_column("'sending'"), _q.customer_id.in_(_held_last))
+    .values(state="maybe")
 )
 # A reboot under a wrong clock must not make them look old: they are pruned by age.
-_RENEW_SENDS = Sql(update(t.mirror_send).values(sent=_p("now")))
-_MAYBE = Sql(update(t.push).where(_q.state == literal_column("'sending'")).values(state="maybe"))
+_RENEW_SENDS = Sql(update(t.mirror_send).where(_d.customer_id.in_(_held_last)).values(sent=_p("now")))
 
 
 def recover(tx: Tx, owner: str, settle_s: float) -> None:
     """After a stop or a kill: our leases are void, what was on its way is unknown, and the settle clocks
-    start anew, since nobody watched them (exactly-once.md, Clocks).
+    start anew, since nobody watched them (exactly-once.md, Clocks). Passes that another till has held since
+    are that till's to judge.
     """
     tx.run(_FREE, owner=owner)
-    tx.run(_RESTART_SETTLE, due=tx.now + settle_s)
-    tx.run(_UNKNOWN_SENDS)
-    tx.run(_RENEW_SENDS, now=tx.now)
-    tx.run(_MAYBE)
+    tx.run(_RESTART_SETTLE, owner=owner, due=tx.now + settle_s)
+    tx.run(_UNKNOWN_SENDS, owner=owner)
+    tx.run(_RENEW_SENDS, owner=owner, now=tx.now)
+    tx.run(_MAYBE, owner=owner)

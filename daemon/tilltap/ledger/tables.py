@@ -7,7 +7,18 @@ float of the steady clock (clock.py).
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy import Integer as SqliteInteger
 
 SCHEMA = 1
 
@@ -15,10 +26,15 @@ SCHEMA = 1
 
 metadata = MetaData()
 
+# 64 bits everywhere: SQLite's INTEGER has them anyway, and only that word makes a key of its rows.
+Integer = BigInteger().with_variant(SqliteInteger(), "sqlite")
+
 
 def _int(name: str, default: int = 0) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text(str(default)))
 
+
+_IS_OPEN = text("state = 'open'")
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
@@ -114,7 +130,7 @@ sale = Table(
     Column("message", Text),
     Column("receipt", Text),
     Column("why", Text, nullable=False, server_default=""),
-    Index("sale_open", "state", "till", "turn", sqlite_where=text("state = 'open'")),
+    Index("sale_open", "state", "till", "turn", sqlite_where=_IS_OPEN),
     Index("sale_customer", "customer_id", "state"),
     sqlite_with_rowid=False,
 )
@@ -219,4 +235,49 @@ push = Table(
     Column("sent", Float),
     UniqueConstraint("till", "sale_id"),
     Index("push_customer", "customer_id", "state"),
+)
+
+
+# -- several tills on one ledger; a till alone never writes these -----------------------------------------
+
+# Who runs as a till: the name is its identity, so only one daemon may have it at a time. `holder` is drawn
+# once per spool, so that a restarted daemon is known again.
+till = Table(
+    "till",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("until", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What a till did to another till's sale or tap: its POS must hear of it from its own daemon, with a number of
+# its own. Rows are only added and, by the till they are for, removed: nobody ever waits for one.
+news = Table(
+    "news",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("till", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=""),
+)
+
+# Which till last gave a pass something to be told: its mirror does it, and its POS gets the `pass` event.
+wish = Table(
+    "wish",
+    metadata,
+    Column("customer_id", Integer, primary_key=True, autoincrement=False),
+    Column("till", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# The service's rate limit is one for all tills: `used` is what loyalty/budget.py counts by, as JSON.
+rate = Table(
+    "rate",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("used", Text, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -6,9 +6,10 @@ section 1). A 429 holds its endpoint for everybody.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 
@@ -65,6 +66,31 @@ class Window:
         """Seconds a hold still lasts; 0.0: none."""
         return max(0.0, self._held_until - now)
 
+    def dump(self) -> str:
+        """For `load`, by whoever shares this window."""
+        return json.dumps([*self._taken])
+
+    @classmethod
+    def load(cls, text: str, now: float) -> Window:
+        """What `dump` wrote, perhaps on another machine: what it says of the future is forgotten."""
+        window = cls()
+        window._taken.extend(at for at in (json.loads(text) if text else ()) if at <= now)
+        return window
+
+
+def grant(text: str, now: float, *, urgent: bool) -> tuple[str, float]:
+    """Takes room in a dumped window if there is any: `(window, seconds to wait)`, 0.0: granted."""
+    window = Window.load(text, now)
+    delay = window.earliest(now, urgent=urgent)
+    if delay:
+        return text, delay
+    window.take(now)
+    return window.dump(), 0.0
+
+
+# Room for a call in what all tills share: seconds to wait, 0.0 granted; None: nobody can say.
+Ask = Callable[[str, bool], Awaitable[float | None]]
+
 
 class NotGranted(Exception):
     """No room before the deadline. `held`: seconds the service still holds us off, 0.0 if it does not."""
@@ -75,10 +101,14 @@ class NotGranted(Exception):
 
 
 class Budget:
-    """One window per endpoint, for all tasks of one event loop. Waiters go first come, first served."""
+    """One window per endpoint, for all tasks of one event loop. Waiters go first come, first served.
 
-    def __init__(self) -> None:
+    `others` asks for room in the windows that several daemons share; without an answer our own has to do.
+    """
+
+    def __init__(self, others: Ask | None = None) -> None:
         self._gates: dict[str, _Gate] = {}
+        self._others = others
 
     async def wait(self, endpoint: str, *, urgent: bool, deadline: float) -> None:
         """Returns when a call may go, and counts it. Raises `NotGranted` once `deadline` cannot be kept."""
@@ -89,6 +119,9 @@ class Budget:
                 while True:
                     now = anyio.current_time()
                     delay = gate.window.earliest(now, urgent=urgent)
+                    if not delay and self._others is not None:
+                        delay = await self._others(endpoint, urgent) or 0.0
+                        now = anyio.current_time()
                     if not delay:
                         gate.window.take(now)
                         return

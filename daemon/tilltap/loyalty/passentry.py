@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from tilltap.loyalty import passentry_wire as wire
-from tilltap.loyalty.budget import SPAN, Budget, NotGranted, hold_seconds
+from tilltap.loyalty.budget import SPAN, Ask, Budget, NotGranted, hold_seconds
 from tilltap.loyalty.http import ANSWER_LIMIT, PAGE_LIMIT, Http, NotSent, Reply, Unclear
 from tilltap.loyalty.provider import Answer, Outcome, PassState
 from tilltap.model import Notification
@@ -71,12 +71,12 @@ class PassEntry:
     """One PassEntry organisation behind one API key. For one event loop.
 
     `key` None sends no key (the sandbox). Raises ValueError, without showing it, for a key that no HTTP
-    header can hold.
+    header can hold. `others`: see `budget.Budget`.
     """
 
-    def __init__(self, http: Http, key: str | None) -> None:
+    def __init__(self, http: Http, key: str | None, others: Ask | None = None) -> None:
         self._http = http
-        self._budget = Budget()
+        self._budget = Budget(others)
         self._key: str | None = None
         self._odd_statuses: set[str] = set()
         self.set_key(key)

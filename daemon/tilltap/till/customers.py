@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilltap.errors import CallError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, tills
 from tilltap.ledger.book import Customer, Sale
 from tilltap.ledger.engine import Tx
 from tilltap.loyalty.provider import PassState
@@ -11,8 +11,8 @@ from tilltap.passes import canonical
 from tilltap.rules import messages, redeem
 from tilltap.rules.redeem import Account
 from tilltap.till import taps
-from tilltap.till.sales import ripple
-from tilltap.till.shapes import Json, Shop, customer_shape, sale_shape
+from tilltap.till.sales import announce, ripple
+from tilltap.till.shapes import Json, Shop, customer_shape
 
 # How many old `offline` taps of one customer are corrected when the service answers; the newest matter.
 OFFLINE_TAPS_CORRECTED = 20
@@ -20,6 +20,7 @@ OFFLINE_TAPS_CORRECTED = 20
 
 def stranger(tx: Tx, value: str) -> Customer:
     """A customer for a value that the service could not be asked about; it keeps what is earned meanwhile."""
+    book.lock_names(tx, [value])
     found = book.by_value(tx, value)
     if found is None:
         found = book.add_customer(tx, pass_id=None, ext_id=None, value=value)
@@ -36,9 +37,15 @@ def meet(tx: Tx, shop: Shop, value: str, state: PassState) -> Customer:
     """
     assert state.points is not None
     names = sorted({value, *(canonical(n) for n in (state.pass_id, state.ext_id, state.nfc) if n)})
+    book.lock_names(tx, names)
     holders = {c.id: c for c in (book.by_value(tx, name) for name in names) if c is not None}
     waiting = [c for c in holders.values() if not c.known]
     customer = book.by_pass(tx, state.pass_id)
+    if tx.shared:
+        book.lock(tx, *(c.id for c in waiting), customer.id if customer else None)
+        # As they are now that nobody changes them: one may have turned out to be somebody else meanwhile.
+        waiting = [c for c in (book.customer(tx, w.id) for w in waiting) if not c.known]
+        customer = book.by_pass(tx, state.pass_id)
     before = customer.points if customer else state.points
     if customer is None:
         customer = _enter_new(tx, state, waiting[0] if waiting else None)
@@ -82,6 +89,8 @@ def _answer(tx: Tx, shop: Shop, customer: Customer, before: int) -> None:
     """Everything that was said `offline` about this customer is said again, with the balance."""
     for tap in book.offline_taps(tx, shop.till, customer.id, OFFLINE_TAPS_CORRECTED):
         taps.say_again(tx, shop, tap, customer, "identified")
+    for till, tap_id in book.offline_taps_elsewhere(tx, customer.id, OFFLINE_TAPS_CORRECTED):
+        tills.tell(tx, till, "tap", tap_id, "identified")
     running = before
     for sale in book.unanswered_sales(tx, customer.id):
         running = _complete(tx, sale, customer.id, running)
@@ -102,7 +111,7 @@ def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
         )
         mirror_book.revise_push(tx, sale.till, sale.sale_id, **text)
     book.save_sale(tx, sale)
-    tx.emit("sale", sale_shape(tx, sale))
+    announce(tx, sale)
     return after
 
 
@@ -110,10 +119,12 @@ def unknown(tx: Tx, shop: Shop, customer: Customer, reason: str) -> None:
     """The service does not know the value of a customer met offline: nothing is lost, a person must look."""
     for tap in book.offline_taps(tx, shop.till, customer.id, OFFLINE_TAPS_CORRECTED):
         taps.say_again(tx, shop, tap, None, "unknown-pass")
+    for till, tap_id in book.offline_taps_elsewhere(tx, customer.id, OFFLINE_TAPS_CORRECTED):
+        tills.tell(tx, till, "tap", tap_id, "unknown-pass")
     for sale in book.open_sales_of(tx, customer.id):
         sale.customer_id = None
         book.save_sale(tx, sale)
-        tx.emit("sale", sale_shape(tx, sale))
+        announce(tx, sale)
     row = mirror_book.get(tx, customer.id)
     if not customer.points and not book.unanswered_sales(tx, customer.id):
         mirror_book.forget(tx, customer.id)  # a tap and nothing more: nothing is owed to anybody
@@ -149,12 +160,15 @@ def adopt(tx: Tx, shop: Shop, customer: Customer, delta: int, tap_ids: list[str]
         tap = book.tap(tx, shop.till, tap_id)
         if tap is not None:
             taps.say_again(tx, shop, tap, customer, tap.status)
+        elif tx.shared and (till := book.tap_till(tx, tap_id)):
+            tills.tell(tx, till, "tap", tap_id, "identified")
     ripple(tx, customer.id)
     return customer
 
 
 def adjust(tx: Tx, shop: Shop, customer_id: int, points: int, reason: str, request_id: str) -> Json:
     """A manager's correction, once per `request_id`; silent on the phone."""
+    book.lock(tx, customer_id)
     customer = book.customer(tx, customer_id)
     done = book.entry(tx, shop.till, request_id, "adjust")
     if done is not None:

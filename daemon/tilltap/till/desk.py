@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from tilltap import __version__
-from tilltap.clock import Clock, rfc3339
+from tilltap.clock import Clock, rfc3339, time_to_answer
 from tilltap.errors import CallError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
@@ -28,6 +28,8 @@ log = structlog.get_logger("tilltap.till")
 PROTOCOL = 1
 # A call answers within 2 s (contract section 3); this leaves half a second for the ledger and the way back.
 IDENTIFY_S = 1.5
+# Kept for the ledger when a call has already waited for it.
+RECORD_S = 0.3
 # The same while the service was last found away: whoever stands at the till has waited for it before.
 IDENTIFY_DOWN_S = 0.5
 # Calls in a row about a value the service was silent on must each answer within 2 s, not one after the other.
@@ -89,7 +91,7 @@ class Till:
         fields: Json = {"reader": reader, "state": state} | ({"remedy": remedy} if remedy else {})
         if self.readers.get(reader) != fields:
             self.readers[reader] = fields
-            await self._run(lambda tx: tx.emit("reader", fields))
+            await self._say("reader", fields)
 
     async def reader_removed(self, reader: str) -> None:
         self.readers.pop(reader, None)
@@ -100,6 +102,8 @@ class Till:
         customer = book.by_value(tx, value)
         if customer is None or not customer.known:
             return None
+        book.lock(tx, customer.id)
+        customer = book.customer(tx, customer.id)
         if is_new(customer.id):
             taps.record(tx, self.shop, reader=reader, source=source, status="identified", customer=customer)
         return customer.id
@@ -113,6 +117,7 @@ class Till:
         customer_id: int | None,
         is_new: Callable[[int], bool],
     ) -> None:
+        book.lock(tx, customer_id)
         customer = book.customer(tx, customer_id) if customer_id is not None else None
         if customer is not None and customer.known:
             status = "identified"
@@ -138,6 +143,7 @@ class Till:
         if started < self._silent.get(value, 0.0):
             return None, Outcome.UNKNOWN
         patience = IDENTIFY_S if self._provider.state != "down" else IDENTIFY_DOWN_S
+        patience = max(0.0, min(patience, time_to_answer() - RECORD_S))
         answer = await self._provider.read(value, deadline=patience, urgent=True)
         if answer.outcome is not Outcome.GONE:
             done = answer.outcome is Outcome.DONE
@@ -220,6 +226,8 @@ class Till:
         customer = book.by_value(tx, canonical(who.value))
         if customer is None or not (customer.known or again):
             return _NEW
+        book.lock(tx, customer.id)
+        customer = book.customer(tx, customer.id)
         if look:
             mirror_book.look(tx, customer.id, "")
         return Found(customer.id)
@@ -429,11 +437,15 @@ class Till:
         self.shop = Shop(self.shop.till, program, version)
 
     async def refuse_program(self, lines: list[str]) -> None:
-        await self._run(lambda tx: tx.emit("program", {"version": self.shop.version, "refused": lines}))
+        await self._say("program", {"version": self.shop.version, "refused": lines})
 
     async def say_bye(self) -> None:
         self.phase = "stopping"
-        await self._run(lambda tx: tx.emit("bye", {}))
+        await self._say("bye", {})
+
+    async def _say(self, method: str, fields: Json) -> None:
+        """An event of its own."""
+        await self._run(lambda tx: tx.emit(method, fields))
 
     async def _run(self, fn: Callable[[Tx], T], *, kick: bool = False) -> T:
         result: T = await self.store.run(fn)

@@ -11,6 +11,7 @@ import anyio
 import structlog
 
 from tilltap.clock import Clock, rfc3339
+from tilltap.errors import CallError
 from tilltap.ledger import book
 from tilltap.ledger.engine import Store, Tx
 from tilltap.loyalty.provider import Answer, Outcome, PassState, Provider
@@ -74,7 +75,10 @@ class Directory:
         pause = 1.0
         while True:
             async with self._lock:
-                done = await self.refresh(whole=True)
+                try:
+                    done = await self.refresh(whole=True)
+                except CallError:  # the ledger is out of reach
+                    done = False
             pause = WHOLE_AGAIN_S if done else min(pause * 2, 60.0)
             await anyio.sleep(pause)
 

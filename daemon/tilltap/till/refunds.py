@@ -7,13 +7,13 @@ from tilltap.ledger import book, mirror_book
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules.earn import counted, earn
-from tilltap.till.sales import ripple
+from tilltap.till.sales import announce, ripple
 from tilltap.till.shapes import Json, Shop, sale_shape
 
 
 def refund(tx: Tx, shop: Shop, sale_id: str, refund_id: str, till: str | None, amount: int | None) -> Json:
     """`amount` None: all that is left of what was paid."""
-    sale = book.sale(tx, till or shop.till, sale_id)
+    sale = book.sale_to_change(tx, till or shop.till, sale_id)
     if sale is None:
         raise CallError("unknown-sale", "This sale is not known here.")
     known = book.refund(tx, shop.till, refund_id)
@@ -45,9 +45,8 @@ def refund(tx: Tx, shop: Shop, sale_id: str, refund_id: str, till: str | None, a
     if sale.customer_id:
         _take_back(tx, sale, left, left - handed)
     book.save_sale(tx, sale)
-    shape = sale_shape(tx, sale)
-    tx.emit("sale", shape)
-    return shape
+    announce(tx, sale)
+    return sale_shape(tx, sale)
 
 
 def _take_back(tx: Tx, sale: Sale, before: int, left: int) -> None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, replace
 
 from tilltap.errors import CallError, ParamError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, tills
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules import redeem
@@ -32,7 +32,7 @@ class Found:
 
 
 def open_sale(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None, who: Found | None) -> Json:
-    sale = book.sale(tx, shop.till, sale_id)
+    sale = book.sale_to_change(tx, shop.till, sale_id)
     if sale is not None:
         return update(tx, shop, sale_id, total, eligible, who)
     sale = _new(tx, shop, sale_id, total, eligible)
@@ -107,7 +107,7 @@ def close(
     paid: int | None,
     who: Found | None,
 ) -> Json:
-    sale = book.sale(tx, shop.till, sale_id)
+    sale = book.sale_to_change(tx, shop.till, sale_id)
     before = None
     if sale is None:
         if total is None:
@@ -150,20 +150,51 @@ def cancel(tx: Tx, shop: Shop, sale_id: str, *, why: str = "cancelled by the til
 
 
 def get(tx: Tx, shop: Shop, sale_id: str, till: str | None) -> Json:
-    sale = _sale(tx, till or shop.till, sale_id)
-    if sale.is_open and sale.till == shop.till:
+    if till not in (None, shop.till):
+        theirs = book.sale(tx, str(till), sale_id)
+        if theirs is None:
+            raise _unknown()
+        return sale_shape(tx, theirs)
+    sale = _sale(tx, shop.till, sale_id)
+    if sale.is_open:
         return _settle_down(tx, sale, _touch(tx, sale))
     return sale_shape(tx, sale)
 
 
 def ripple(tx: Tx, customer_id: int, skip: Sale | None = None) -> None:
-    """The customer's balance or reservations changed: his other open sales say so."""
+    """The customer's balance or reservations changed: his other open sales say so.
+
+    Those of other tills are looked at by their own daemons, which alone change them while they are open.
+    """
     for sale in book.open_sales_of(tx, customer_id):
         if skip and (sale.till, sale.sale_id) == (skip.till, skip.sale_id):
             continue
+        if sale.till == tx.till:
+            _accept_automatic(tx, sale)
+            book.save_sale(tx, sale)
+        announce(tx, sale)
+
+
+def look_again(tx: Tx, sale_id: str) -> None:
+    """Another till changed this sale, or what decides about it."""
+    sale = book.sale_to_change(tx, tx.till, sale_id)
+    if sale is None:
+        return
+    if sale.is_open:
+        held = sale.reward
         _accept_automatic(tx, sale)
         book.save_sale(tx, sale)
-        _announce(tx, sale)
+        if sale.reward != held and sale.customer_id:
+            ripple(tx, sale.customer_id, skip=sale)
+    announce(tx, sale)
+
+
+def announce(tx: Tx, sale: Sale) -> None:
+    """To the POS of the till it belongs to: by an event here, or by its own daemon."""
+    if sale.till == tx.till:
+        tx.emit("sale", sale_shape(tx, sale))
+    else:
+        tills.tell(tx, sale.till, "sale", sale.sale_id)
 
 
 def take_tap(tx: Tx, sale: Sale, customer_id: int, tap_id: str) -> None:
@@ -179,10 +210,14 @@ def take_tap(tx: Tx, sale: Sale, customer_id: int, tap_id: str) -> None:
 
 
 def _sale(tx: Tx, till: str, sale_id: str) -> Sale:
-    found = book.sale(tx, till, sale_id)
+    found = book.sale_to_change(tx, till, sale_id)
     if found is None:
-        raise CallError("unknown-sale", "This sale is not known here.")
+        raise _unknown()
     return found
+
+
+def _unknown() -> CallError:
+    return CallError("unknown-sale", "This sale is not known here.")
 
 
 def _not_open(sale: Sale) -> CallError:
@@ -248,6 +283,7 @@ def _let_go(sale: Sale) -> None:
 
 
 def _put_customer(tx: Tx, sale: Sale, who: Found) -> None:
+    book.lock(tx, who.customer_id)
     if who.customer_id != sale.customer_id:
         _let_go(sale)
         sale.declined, sale.customer_id = "[]", who.customer_id

@@ -101,7 +101,7 @@ def sale_shape(tx: Tx, sale: Sale) -> Json:
     if sale.is_open:
         seen = view(tx, sale)
         outcome, customer = seen.outcome, seen.customer
-        return _shape(
+        return shape_of(
             sale,
             seen.program.currency,
             customer,
@@ -117,7 +117,7 @@ def sale_shape(tx: Tx, sale: Sale) -> Json:
             offline=customer is not None and not customer.known,
         )
     customer = book.customer(tx, sale.customer_id) if sale.customer_id else None
-    return _shape(
+    return shape_of(
         sale,
         book.program(tx, sale.program).currency,
         customer,
@@ -134,7 +134,7 @@ def sale_shape(tx: Tx, sale: Sale) -> Json:
     )
 
 
-def _shape(sale: Sale, currency: Currency, customer: Customer | None, **f: Any) -> Json:
+def shape_of(sale: Sale, currency: Currency, customer: Customer | None, **f: Any) -> Json:
     money = currency.text
     return {
         "sale_id": sale.sale_id,

@@ -131,3 +131,15 @@ def test_as_a_process(shop):
 
 def test_help_has_an_example(shop):
     assert "tilltap check /etc/tilltap/tilltap.toml" in run("--help").stdout
+
+
+def test_the_ledger_s_password_is_looked_at(shop):
+    password = shop / "ledger.password"
+    password.write_text("zz-secret-password\n")
+    password.chmod(0o644)
+    Path("shop.toml").write_text(
+        GOOD + '[ledger]\nurl = "postgresql:///loyalty"\npassword_file = "ledger.password"\n'
+    )
+    assert run("shop.toml").stdout.splitlines() == [
+        f"shop.toml:19: ledger.password_file: {password}: others may use it, its mode is 0644 (chmod 600 {password})"
+    ]

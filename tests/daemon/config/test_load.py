@@ -260,10 +260,14 @@ CASES = {
     "pcsc with another's key": (reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["uid", "nfc"]\nport = "x"'), ['shop.toml:7: reader[1].cards[2]: must be one of "ndef", "uid" (it is "nfc")', 'shop.toml:8: reader[1].port: unknown key (it belongs in [[reader]] with driver = "vtap" or [[reader]] with driver = "pn532")']),
     "pn532 without keys": (reader('driver = "pn532"\nport = "/dev/x"'), ["shop.toml:5: reader[1].driver: this reader needs the keys of the passes (add [wallet.apple] or [wallet.google])"]),
     "pn532 at a speed it has not": (reader('driver = "pn532"\nport = "/dev/x"\ncards = ["uid"]\nbaud = 2400'), ["shop.toml:8: reader[1].baud: must be one of 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600 (it is 2400)"]),
+    "ledger password": (f'{GOOD}[ledger]\nurl = "postgresql://till:hunter2@ledger.lan/points"\n', ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"]),
+    "ledger password as parameter": (f'{GOOD}[ledger]\nurl = "postgresql:///points?user=till&password=hunter2"\n', ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"]),
+    "ledger with a blank": (f'{GOOD}[ledger]\nurl = "postgresql://ledger.lan/loyal points"\n', ["shop.toml:5: ledger.url: has characters that an address cannot hold (percent-encode them, a blank as %20)"]),
+    "ledger in SQLAlchemy's words": (f'{GOOD}[ledger]\nurl = "postgresql+psycopg://ledger.lan/points"\n', ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "postgresql://tilltap@ledger.lan/loyalty")']),
+    "spool of a file": (f'{GOOD}[ledger]\nspool = "spool.db"\npassword_file = "x"\n', ["shop.toml:5: ledger.spool: is for a PostgreSQL ledger only (remove it, or correct ledger.url)", "shop.toml:6: ledger.password_file: is for a PostgreSQL ledger only (remove it, or correct ledger.url)"]),
     # --- promised by the contract, not there yet
     "tcp": (f'{GOOD}[pos]\ntcp = "127.0.0.1:7446"\n', ["shop.toml:5: pos.tcp: not available yet (remove it; a later version will bring it)"]),
     "passive": (reader('port = "/dev/x"\nmode = "passive"'), ['shop.toml:6: reader[1].mode: passive mode is not available yet (now: "active")']),
-    "postgresql": (f'{GOOD}[ledger]\nurl = "postgresql://ledger/points"\n', ['shop.toml:5: ledger.url: a shared PostgreSQL ledger is not available yet (use "sqlite:////var/lib/tilltap/ledger.db")']),
     **{
         name: (loyalty(f'provider = "{name}"'), [f'shop.toml:4: loyalty.provider: provider {name} is not available yet (now: "passentry", or "sandbox" for training)'])
         for name in ("passquare", "passworks", "passmachine")

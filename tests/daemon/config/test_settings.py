@@ -246,3 +246,21 @@ def test_settings_are_frozen_and_compare_by_what_they_say():
         found.till = "x"
     assert found == settings("# a comment moves every line\n" + SMALLEST)
     assert found != settings(SMALLEST.replace("cost = 5", "cost = 6"))
+
+
+def test_a_shared_ledger():
+    found = settings(
+        SMALLEST
+        + """
+[ledger]
+url = "postgresql://tilltap@ledger.lan,ledger2.lan/loyalty?sslmode=verify-full"
+password_file = "ledger.password"
+spool = "spool.db"
+"""
+    )
+    assert found.ledger == LedgerSettings(
+        "postgresql://tilltap@ledger.lan,ledger2.lan/loyalty?sslmode=verify-full",
+        None,
+        "ledger.password",
+        Path("/etc/tilltap/spool.db"),
+    )

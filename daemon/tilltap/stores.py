@@ -1,0 +1,103 @@
+"""Opens the ledger that `[ledger]` names: a file of this till's own, or a server shared with others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from tilltap.clock import Anchor, SystemClock
+from tilltap.config.secrets import load_secret
+from tilltap.config.settings import Settings
+from tilltap.errors import CallError, StartError
+from tilltap.ledger import book, tables, tills
+from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
+from tilltap.ledger.postgres import Server
+from tilltap.ledger.shared import SharedStore
+from tilltap.ledger.spool_book import open_spool
+from tilltap.loyalty.budget import Ask, grant
+
+# Where state lives unless systemd says otherwise (contract section 2, the default of ledger.url).
+STATE_FOLDER = Path("/var/lib/tilltap")
+# A rate window is a row on the server; when it is slow, nobody at the till waits for it.
+RATE_S = 0.3
+
+
+def open_file(settings: Settings) -> tuple[Store, SystemClock]:
+    """A ledger of this till's own, ready for use: created if new, refused if it belongs to something else."""
+    assert settings.ledger.path is not None
+    where = f"ledger {settings.ledger.path}"
+    engine, lock = sqlite_engine(settings.ledger.path)
+    anchor = create(engine, lock, where)
+    clock = SystemClock(Anchor(**json.loads(anchor)) if anchor else None)
+    store = Store(engine, settings.till, clock, lock)
+    try:
+        store.run_now(lambda tx: recognise(tx, settings, where))
+    except BaseException:
+        store.close()
+        raise
+    return store, clock
+
+
+def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[SharedStore, SystemClock]:
+    """A ledger on a server; it is reached by `store.begin`, and may be out of reach then."""
+    name = settings.ledger.password_file
+    server = Server(settings.ledger.url, load_secret(name, settings.base_dir) if name else None)
+    clock = SystemClock()
+    spool = open_spool(settings.ledger.spool or _default_spool(settings))
+
+    def joining(tx: Tx, first: bool) -> None:
+        recognise(tx, settings, "ledger")
+        join(tx, first)
+
+    store = SharedStore(server, spool, settings.till, clock, host=platform.node(), join=joining)
+    return store, clock
+
+
+def _default_spool(settings: Settings) -> Path:
+    """One per till and ledger: two daemons on one machine never take each other's closes for theirs."""
+    which = hashlib.blake2s(f"{settings.till}\0{settings.ledger.url}".encode(), digest_size=6).hexdigest()
+    folder = Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or STATE_FOLDER)
+    return folder / f"spool-{which}.db"
+
+
+def recognise(tx: Tx, settings: Settings, where: str) -> None:
+    """A ledger keeps its schema, currency and service, one of a single till also its name (contract 2)."""
+    own = {"currency": settings.program.currency.code, "service": settings.loyalty.url}
+    if not tx.shared:
+        own["till"] = settings.till
+    schema = int(book.meta(tx, "schema") or 0)
+    if schema > tables.SCHEMA:
+        raise StartError(f"{where}: written by a newer tilltap (schema {schema}); install that version")
+    if not schema:
+        book.put_meta(tx, "schema", str(tables.SCHEMA))
+    for key, value in own.items():
+        was = book.meta(tx, key)
+        if was is None:
+            book.put_meta(tx, key, value)
+        elif was != value:
+            raise StartError(
+                f"{where}: it belongs to {key} {was}, the configuration says {value}"
+                " (give this programme a ledger of its own in [ledger] url)"
+            )
+
+
+def shared_rate(store: SharedStore) -> Ask:
+    """The service's rate limit, counted for all tills on the ledger. Nobody at the till waits for it."""
+
+    async def ask(endpoint: str, urgent: bool) -> float | None:
+        judge = partial(grant, urgent=urgent)
+        try:
+            with anyio.move_on_after(RATE_S):
+                return await store.run(lambda tx: tills.change_rate(tx, endpoint, judge), durable=False)
+        except CallError:
+            pass  # out of reach
+        return None if urgent else RATE_S
+
+    return ask
