@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.ready
 
-# What pip cannot bring: a compiler and headers for pyscard, and a real pcscd with virtual slots for its tests.
-DEBIAN := python3-venv python3-dev gcc swig pkg-config libpcsclite-dev pcscd vsmartcard-vpcd
+# What pip cannot bring: a compiler and headers for pyscard; for the tests a real pcscd with virtual slots, a
+# PostgreSQL server and a pooler.
+DEBIAN := python3-venv python3-dev gcc swig pkg-config libpcsclite-dev pcscd vsmartcard-vpcd postgresql pgbouncer
 
 $(VENV)/.ready: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tilltap needs Python 3.11 or newer: make PYTHON=python3.11 setup"; exit 1; }
