@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ import anyio
 RING = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """`params` holds `seq`, `at` and `till` first, then the fields of contract 3.3."""
 
@@ -28,9 +29,13 @@ class Event:
     method: str
     params: dict[str, Any]
 
+    @cached_property
+    def body(self) -> str:
+        """`params` as JSON: written once, into the ledger and to every watcher."""
+        return json.dumps(self.params, ensure_ascii=False, separators=(",", ":"))
+
     def line(self) -> bytes:
-        body = {"jsonrpc": "2.0", "method": self.method, "params": self.params}
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return f'{{"jsonrpc":"2.0","method":"{self.method}","params":{self.body}}}\n'.encode()
 
 
 class Hub:

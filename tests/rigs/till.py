@@ -102,8 +102,8 @@ class Shoulder:
 
 
 class Watching(Shoulder, Store):
-    def _transact(self, connection: Any, fn: Callable[[Tx], T]) -> Any:
-        return super()._transact(connection, self._watched(fn) if self.watch else fn)
+    def _transact(self, connection: Any, fn: Callable[[Tx], T], tell: Any = None) -> Any:
+        return super()._transact(connection, self._watched(fn) if self.watch else fn, tell)
 
 
 class WatchingShared(Shoulder, SharedStore):

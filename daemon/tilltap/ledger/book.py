@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Text, and_, bindparam, func, literal_column, or_, select, update
@@ -135,13 +134,11 @@ def enter_program(tx: Tx, program: Program) -> int:
     return int(version)
 
 
-@lru_cache(maxsize=64)  # versions in use at once: one a reload, open for a day at most
-def _parse_program(body: str) -> Program:
-    return Program.from_dict(json.loads(body))
-
-
 def program(tx: Tx, version: int) -> Program:
-    return _parse_program(tx.scalar(_PROGRAM, version=version))
+    found: Program | None = tx.programs.get(version)
+    if found is None:
+        found = tx.programs[version] = Program.from_dict(json.loads(tx.scalar(_PROGRAM, version=version)))
+    return found
 
 
 # -- events ---------------------------------------------------------------------------------------------
@@ -219,13 +216,16 @@ _PUT_INDEX = Sql(
 )
 
 
-def _customer(row: Any) -> Customer | None:
-    return Customer(*row) if row is not None else None
+def _customer(tx: Tx, row: Any) -> Customer | None:
+    if row is None:
+        return None
+    found = tx.customers[row.id] = Customer(*row)
+    return found
 
 
 def customer(tx: Tx, customer_id: int) -> Customer:
     """Follows a customer that turned out to be another."""
-    found = _customer(tx.one(_CUSTOMER, id=customer_id))
+    found = tx.customers.get(customer_id) or _customer(tx, tx.one(_CUSTOMER, id=customer_id))
     assert found is not None
     return customer(tx, found.same_as) if found.same_as else found
 
@@ -239,6 +239,7 @@ def lock(tx: Tx, *customer_ids: int | None) -> None:
     for found in sorted({i for i in customer_ids if i is not None}):
         customer_id: int | None = found
         while customer_id:
+            tx.customers.pop(customer_id, None)  # read before the lock: perhaps of yesterday
             customer_id = tx.scalar(_LOCK_CUSTOMER, id=customer_id)
 
 
@@ -250,11 +251,11 @@ def lock_names(tx: Tx, names: list[str]) -> None:
 
 
 def by_pass(tx: Tx, pass_id: str) -> Customer | None:
-    return _customer(tx.one(_BY_PASS, pass_id=pass_id))
+    return _customer(tx, tx.one(_BY_PASS, pass_id=pass_id))
 
 
 def by_value(tx: Tx, value: str) -> Customer | None:
-    return _customer(tx.one(_BY_VALUE, value=value))
+    return _customer(tx, tx.one(_BY_VALUE, value=value))
 
 
 def add_customer(tx: Tx, *, pass_id: str | None, ext_id: str | None, value: str | None) -> Customer:
@@ -264,6 +265,7 @@ def add_customer(tx: Tx, *, pass_id: str | None, ext_id: str | None, value: str 
 
 def set_pass(tx: Tx, customer_id: int, pass_id: str, ext_id: str | None) -> None:
     tx.run(_SET_PASS, id=customer_id, pass_id=pass_id, ext_id=ext_id)
+    tx.customers.pop(customer_id, None)
 
 
 def join(tx: Tx, old: Customer, new: Customer) -> None:
@@ -272,6 +274,7 @@ def join(tx: Tx, old: Customer, new: Customer) -> None:
     tx.run(_JOIN, id=old.id, same_as=new.id)
     for sql in (_MOVE_ALIASES, _MOVE_SALES, _MOVE_TAPS, _MOVE_PUSHES):
         tx.run(sql, old=old.id, new=new.id)
+    tx.customers.clear()
 
 
 def put_alias(tx: Tx, value: str, customer_id: int) -> None:
@@ -340,6 +343,11 @@ def enter(
         why=why,
     )
     tx.run(_ADD_POINTS, id=customer_id, points=points, carried=carried)
+    was = tx.customers.pop(customer_id, None)
+    if was is not None:
+        tx.customers[customer_id] = replace(
+            was, points=was.points + points, carried=was.carried + carried
+        )
 
 
 def count_entries(tx: Tx, till: str, ref: str, kind: str) -> int:
@@ -528,7 +536,11 @@ _WAITING = Sql(
     .order_by(_t.steady.desc())
     .limit(1)
 )
-_USE_WAITING = Sql(update(t.tap).where(_t.till == _p("till"), _t.used == literal_column("0")).values(used=1))
+_USE_WAITING = Sql(
+    update(t.tap)
+    .where(_t.till == _p("till"), _t.used == literal_column("0"), _t.steady > _p("since"))
+    .values(used=1)
+)
 _USE_TAPS_OF = Sql(
     update(t.tap)
     .where(_t.till == _p("till"), _t.used == literal_column("0"), _t.customer_id == _p("customer_id"))
@@ -586,14 +598,11 @@ def tap(tx: Tx, till: str, tap_id: str) -> Tap | None:
     return Tap(*row) if row is not None else None
 
 
-def waiting_tap(tx: Tx, till: str, since: float) -> Tap | None:
-    """The newest tap that may still attach to the next sale."""
+def take_waiting_tap(tx: Tx, till: str, since: float) -> Tap | None:
+    """The newest tap after `since` that may still attach to the next sale; from now on none may."""
     row = tx.one(_WAITING, till=till, since=since)
+    tx.run(_USE_WAITING, till=till, since=since)
     return Tap(*row) if row is not None else None
-
-
-def use_waiting(tx: Tx, till: str) -> None:
-    tx.run(_USE_WAITING, till=till)
 
 
 def use_taps_of(tx: Tx, till: str, customer_id: int) -> None:

@@ -367,6 +367,7 @@ class SharedStore(Store):
         """The first transaction of a connection: who we are, what was missed, what was said meanwhile."""
         said = self._said(spool)
         try:
+            self.programs.clear()  # perhaps another server
             now, _ = link.begin(None)
             make_tables(link, self._server.dialect)
             tx = self._tx(link, now)

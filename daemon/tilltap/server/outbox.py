@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 # Bytes waiting for one client before nothing new is read from it or streamed to it: a few hundred sales, and
@@ -11,18 +13,28 @@ CHUNK = 64 * 1024  # bytes handed to the writer at a time: what a Unix socket ta
 
 
 class Outbox:
-    """Filled by the calls and the event stream, emptied by one writer; used from the event loop only."""
+    """Filled by the calls and the event stream, emptied by one writer; used from the event loop only.
 
-    def __init__(self) -> None:
+    `send` writes what can be written without waiting and returns how many bytes that was.
+    """
+
+    def __init__(self, send: Callable[[bytes], int]) -> None:
+        self._send = send
         self._waiting = bytearray()
         self._closed = False
         self.abandoned = False
         self._change = anyio.Event()
 
     def put(self, line: bytes) -> None:
-        """Never waits: callers ask for `room` first, so only calls in flight can go beyond `HIGH_WATER`."""
-        if not self.abandoned:
-            self._waiting += line
+        """Never waits: callers ask for `room` first, so only calls in flight can go beyond `HIGH_WATER`.
+
+        A client that keeps up gets its line here and now, without the writer's turn of the loop.
+        """
+        if self.abandoned:
+            return
+        sent = 0 if self._waiting else self._send(line)
+        if sent < len(line):
+            self._waiting += line[sent:]
             self._changed()
 
     async def room(self) -> None:

@@ -39,7 +39,7 @@ class Session:
         self._sock = sock
         self._desk = desk
         self._peer = peer
-        self._outbox = Outbox()
+        self._outbox = Outbox(self._send_now)
         self._slots = anyio.Semaphore(IN_FLIGHT)
         self._last_of_sale: dict[str, anyio.Event] = {}
         self._cursor: int | None = None
@@ -197,6 +197,12 @@ class Session:
         while chunk := await self._outbox.take():
             if not await self._send(memoryview(chunk)):
                 self._outbox.abandon()
+
+    def _send_now(self, line: bytes) -> int:
+        try:
+            return self._sock.send(line)
+        except OSError:  # full, or the client is gone: the writer finds out
+            return 0
 
     async def _send(self, rest: memoryview) -> bool:
         """False: the client is gone, or stuck and now dropped."""

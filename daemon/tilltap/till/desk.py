@@ -186,9 +186,7 @@ class Till:
         """
 
         def attempt(tx: Tx) -> Json | None:
-            sale = book.sale(tx, self.shop.till, closing) if closing is not None else None
-            again = sale is not None and sale.closed is not None
-            found = self._named(tx, who, look=closing is None, again=again)
+            found = self._named(tx, who, closing)
             return None if found is _NEW else act(tx, found)
 
         done = await self._run(attempt, kick=True)
@@ -202,35 +200,40 @@ class Till:
         assert customer_id is not None
         return await self._run(lambda tx: act(tx, Found(book.customer(tx, customer_id).id)), kick=True)
 
-    def _named(self, tx: Tx, who: Who | None, *, look: bool, again: bool) -> Found | None:
+    def _named(self, tx: Tx, who: Who | None, closing: str | None) -> Found | None:
         """`_NEW` for a value that the service must be asked about.
 
-        `again`: the call was done before. A repeat is not refused for a tap forgotten since then, nor for a
-        value that the service turned out not to know.
+        A close that was done before is not refused for a tap forgotten since then, nor for a value that the
+        service turned out not to know.
         """
         if who is None:
             return None
         if who.tap_id is not None:
-            tap = book.tap(tx, self.shop.till, who.tap_id)
-            if again:
-                return Found(book.customer(tx, tap.customer_id).id) if tap and tap.customer_id else None
-            if tap is None or tap.steady < tx.now - DAY_S:
-                raise CallError(
-                    "unknown-tap", "This tap is not known (any more). Ask the customer to tap again."
-                )
-            if tap.customer_id is None or tap.status not in ("identified", "offline"):
-                raise CallError("unknown-pass", "That tap did not name a customer. Ask for another tap.")
-            return Found(book.customer(tx, tap.customer_id).id, who.tap_id)
+            return self._named_by_tap(tx, who.tap_id, closing)
         if who.value is None:
             return Found(None)
         customer = book.by_value(tx, canonical(who.value))
-        if customer is None or not (customer.known or again):
+        if customer is None or not (customer.known or self._closed(tx, closing)):
             return _NEW
         book.lock(tx, customer.id)
         customer = book.customer(tx, customer.id)
-        if look:
+        if closing is None:
             mirror_book.look(tx, customer.id, "")
         return Found(customer.id)
+
+    def _named_by_tap(self, tx: Tx, tap_id: str, closing: str | None) -> Found | None:
+        tap = book.tap(tx, self.shop.till, tap_id)
+        if self._closed(tx, closing):
+            return Found(book.customer(tx, tap.customer_id).id) if tap and tap.customer_id else None
+        if tap is None or tap.steady < tx.now - DAY_S:
+            raise CallError("unknown-tap", "This tap is not known (any more). Ask the customer to tap again.")
+        if tap.customer_id is None or tap.status not in ("identified", "offline"):
+            raise CallError("unknown-pass", "That tap did not name a customer. Ask for another tap.")
+        return Found(book.customer(tx, tap.customer_id).id, tap_id)
+
+    def _closed(self, tx: Tx, sale_id: str | None) -> bool:
+        sale = book.sale(tx, self.shop.till, sale_id) if sale_id is not None else None
+        return sale is not None and sale.closed is not None
 
     # -- calls ------------------------------------------------------------------------------------------
 

@@ -35,10 +35,9 @@ def open_sale(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None
     sale = book.sale_to_change(tx, shop.till, sale_id)
     if sale is not None:
         return update(tx, shop, sale_id, total, eligible, who)
-    sale = _new(tx, shop, sale_id, total, eligible)
+    sale = _new(tx, shop, sale_id, total, eligible, turn=book.last_turn(tx, shop.till) + 1)
     if who is None:
-        waiting = book.waiting_tap(tx, shop.till, tx.now - TAP_WAITS_S)
-        book.use_waiting(tx, shop.till)
+        waiting = book.take_waiting_tap(tx, shop.till, tx.now - TAP_WAITS_S)
         if waiting is not None:
             who = Found(waiting.customer_id, waiting.tap_id)
     if who is not None:
@@ -112,7 +111,7 @@ def close(
     if sale is None:
         if total is None:
             raise ParamError("total", "total is required: this sale was not opened before")
-        sale = _new(tx, shop, sale_id, total, eligible)
+        sale = _new(tx, shop, sale_id, total, eligible, turn=0)
     elif sale.is_open:
         before = _touch(tx, sale)
         if total is not None or eligible is not None:
@@ -232,7 +231,7 @@ def _open(tx: Tx, shop: Shop, sale_id: str) -> tuple[Sale, Sale]:
     return sale, _touch(tx, sale)
 
 
-def _new(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None) -> Sale:
+def _new(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None, *, turn: int) -> Sale:
     _check_eligible(total, eligible)
     return Sale(
         till=shop.till,
@@ -241,7 +240,7 @@ def _new(tx: Tx, shop: Shop, sale_id: str, total: int, eligible: int | None) -> 
         total=total,
         eligible=eligible,
         program=shop.version,
-        turn=book.last_turn(tx, shop.till) + 1,
+        turn=turn,
         touched=tx.now,
     )
 

@@ -38,12 +38,15 @@ def record(
         used=int(current is not None),
         steady=tx.now,
     )
-    book.add_tap(tx, shop.till, tap)
     if attached and current is not None and customer is not None:
+        book.add_tap(tx, shop.till, tap)
         take_tap(tx, current, customer.id, tap_id)
-    tx.emit("tap", fields(tx, shop, tap, customer))
-    if attached and current is not None:
+        tx.emit("tap", fields(tx, shop, tap, customer))
         tx.emit("sale", sale_shape(tx, current))
+    else:
+        tx.emit("tap", fields(tx, shop, tap, customer))
+        tx.tell_now()
+        book.add_tap(tx, shop.till, tap)
     if customer is not None and customer.known:
         mirror_book.look(tx, customer.id, tap_id)
     return tap_id
