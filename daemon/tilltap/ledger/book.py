@@ -345,9 +345,7 @@ def enter(
     tx.run(_ADD_POINTS, id=customer_id, points=points, carried=carried)
     was = tx.customers.pop(customer_id, None)
     if was is not None:
-        tx.customers[customer_id] = replace(
-            was, points=was.points + points, carried=was.carried + carried
-        )
+        tx.customers[customer_id] = replace(was, points=was.points + points, carried=was.carried + carried)
 
 
 def count_entries(tx: Tx, till: str, ref: str, kind: str) -> int:

@@ -14,6 +14,7 @@ import stat
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -167,8 +168,8 @@ class Tx:
         self.events.append(Event(seq, method, params))
 
     def tell_now(self) -> None:
-        """Publishes what was emitted so far before it is durable: for a tap, which may be recorded 0.1 s later
-        (contract section 3). A flush takes longer than everything else between a phone and the screen.
+        """Publishes what was emitted so far before it is durable: for a tap, which may be recorded within 0.1 s
+        of its event (contract section 3), as nothing between phone and screen takes longer than the flush.
         """
         if self._tell is not None:
             self._tell(self.events[self.told :])
@@ -273,19 +274,20 @@ class Store:
         self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None
     ) -> tuple[T, list[Event]]:
         """The value of `fn`, and the events that are still to be published."""
-        at = rfc3339(self.clock.wall())
+        cursor = connection.connection.cursor()
         try:
-            with connection.begin():
-                cursor = connection.connection.cursor()
-                tx = Tx(cursor, connection.dialect, self, self.clock.steady(), at, tell)
-                value = self._done(fn, tx)
-        except self._dbapi.IntegrityError:
-            raise  # a broken rule of ours, not a broken disk
-        except (self._dbapi.DatabaseError, DBAPIError) as error:
-            self._judge(error)
-            raise CallError(
-                "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
-            ) from error
+            cursor.execute("BEGIN IMMEDIATE")
+            at = rfc3339(self.clock.wall())
+            tx = Tx(cursor, connection.dialect, self, self.clock.steady(), at, tell)
+            value = self._done(fn, tx)
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            self._undo(cursor)
+            if self._is_broken(error):
+                raise CallError(
+                    "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
+                ) from error
+            raise
         if tx.events:
             crash.point("P1")
             self.last_seq = tx.events[-1].seq
@@ -302,11 +304,22 @@ class Store:
             crash.point("P0")
         return value
 
-    def _judge(self, error: Exception) -> None:
-        """A lock passes; anything else of the file or the disk ends the process (architecture section 5)."""
+    def _undo(self, cursor: Any) -> None:
+        """Nothing of a transaction that failed stays: the next one must not find it open."""
+        if cursor.connection.in_transaction:
+            with suppress(self._dbapi.Error):
+                cursor.execute("ROLLBACK")
+
+    def _is_broken(self, error: BaseException) -> bool:
+        """Whether the file or the disk is to blame. A lock passes; anything else ends the process
+        (architecture section 5).
+        """
+        if not isinstance(error, self._dbapi.DatabaseError) or isinstance(error, self._dbapi.IntegrityError):
+            return False  # a refusal of ours, or a broken rule
         if "locked" not in str(error):
             self.failed = error
             self.on_failure()
+        return True
 
     def close(self) -> None:
         self._queue.put(None)

@@ -79,7 +79,7 @@ def decode(line: bytes) -> Request | Fault | None:
         return None
     try:
         # Decoded first: json.loads would take bytes for UTF-16 or UTF-32 when they look like it.
-        call = json.loads(line.decode(), object_pairs_hook=_no_key_twice, parse_constant=_not_json)
+        call = _DECODER.decode(line.decode())
     except RecursionError:
         return Fault(PARSE_ERROR, "not JSON this daemon reads: nested too deeply")
     except ValueError as problem:  # bad UTF-8, bad JSON, an integer of thousands of digits
@@ -143,3 +143,6 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise _RefusedJsonError("a key appears twice in one object")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_key_twice, parse_constant=_not_json)
