@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Text, and_, bindparam, func, literal_column, or_, select, update
@@ -345,7 +346,8 @@ def enter(
     tx.run(_ADD_POINTS, id=customer_id, points=points, carried=carried)
     was = tx.customers.pop(customer_id, None)
     if was is not None:
-        tx.customers[customer_id] = replace(was, points=was.points + points, carried=was.carried + carried)
+        now = tx.customers[customer_id] = copy(was)
+        now.points, now.carried = was.points + points, was.carried + carried
 
 
 def count_entries(tx: Tx, till: str, ref: str, kind: str) -> int:

@@ -16,6 +16,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -61,9 +62,17 @@ def _insert(dialect: Dialect) -> Insert:
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     text: str
-    names: tuple[str, ...]
-    constants: Mapping[str, Any]  # values written into the statement itself
+    values: Callable[[Mapping[str, Any]], Sequence[Any]]  # from those by name to those in order
     row: Callable[[Any], Any]
+
+
+def _in_order(
+    names: Sequence[str], constants: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    if constants or len(names) < 2:
+        return lambda values: [values[n] if n in values else constants[n] for n in names]
+    pick: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*names)
+    return pick
 
 
 class Sql:
@@ -86,18 +95,16 @@ class Sql:
         compiled: Any = statement.compile(dialect=dialect)
         columns = getattr(statement, "exported_columns", None) or ()
         row: Any = namedtuple("Row", [c.key for c in columns], rename=True)  # type: ignore[misc]  # noqa: PYI024
-        names = tuple(compiled.positiontup or ())
-        # A parameter that a caller forgets must be a fault, not a NULL.
+        # Values in the statement itself. A parameter that a caller forgets must be a fault, not a NULL.
         constants = {n: v for n, v in compiled.params.items() if not compiled.binds[n].required}
-        done = _Compiled(str(compiled), names, constants, row._make)
+        done = _Compiled(str(compiled), _in_order(compiled.positiontup or (), constants), row._make)
         self._compiled[dialect.name] = done
         return done
 
     def run(self, cursor: Cursor, dialect: Dialect, values: Mapping[str, Any]) -> Any:
         """Executes; returns what makes a row of what the cursor fetches."""
         compiled = self._compiled.get(dialect.name) or self._compile(dialect)
-        constants = compiled.constants
-        cursor.execute(compiled.text, [values[n] if n in values else constants[n] for n in compiled.names])
+        cursor.execute(compiled.text, compiled.values(values))
         return compiled.row
 
 
@@ -168,8 +175,8 @@ class Tx:
         self.events.append(Event(seq, method, params))
 
     def tell_now(self) -> None:
-        """Publishes what was emitted so far before it is durable: for a tap, which may be recorded within 0.1 s
-        of its event (contract section 3), as nothing between phone and screen takes longer than the flush.
+        """Publishes what was emitted so far before it is durable: for a tap, which may be recorded within
+        0.1 s of its event (contract section 3); nothing between phone and screen takes longer than the flush.
         """
         if self._tell is not None:
             self._tell(self.events[self.told :])

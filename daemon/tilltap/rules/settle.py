@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tilltap.model import Program, Reward
@@ -76,7 +76,8 @@ def _effect(
         return "redeemed", given.title, points if known else None
     if not known:
         return ("earned" if earned.points else None), "", None
-    new = reached(program, replace(account, held=0), replace(account, points=points, held=0, uses=uses))
+    before = Account(account.points, account.carried, 0, account.uses)
+    new = reached(program, before, Account(points, account.carried, 0, uses))
     if new and earned.points:
         return "reached", new.title, points
     return ("earned" if earned.points else None), "", points
