@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -66,6 +67,7 @@ def test_what_was_answered_survives_a_kill(shop: Shop) -> None:
     tap = shop.events
     shop.tap(ANNA)
     tap_id = tap.wait(lambda e: e.method == "tap").params["tap_id"]
+    time.sleep(0.1)  # contract section 3: within it a tap is recorded
     shop.kill()
     shop.start()
     assert shop.ask("sale.get", sale_id="open") == accepted

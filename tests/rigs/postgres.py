@@ -151,9 +151,13 @@ class Postgres:
     def thaw(self) -> None:
         self._all(signal.SIGCONT)
 
-    def _all(self, number: int) -> None:
+    def pids(self) -> list[int]:
+        """The server's processes of now."""
         assert self._process is not None
-        for pid in [self._process.pid, *_children(self._process.pid)]:
+        return [self._process.pid, *_children(self._process.pid)]
+
+    def _all(self, number: int) -> None:
+        for pid in self.pids():
             _signal(pid, number)
 
     # what is in it
