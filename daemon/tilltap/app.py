@@ -39,10 +39,6 @@ from tilltap.till.shapes import Shop
 
 log = structlog.get_logger("tilltap")
 
-# A tap's event is seen a moment before it is recorded (contract section 3). If the daemon was killed in that
-# moment, another event must not get its number; a transaction tells one at most.
-SEQ_LEAP = 1
-
 # The steady clock's anchor is kept this often: it only needs to be there once per boot of the machine.
 ANCHOR_EVERY_S = 30.0
 # Open sales, taps and events are tidied in units of a day; ten minutes late does not matter.
@@ -122,9 +118,8 @@ class _Daemon:
         return Till(self.store, self.provider, shop, self.clock)
 
     def _enter(self, tx: Tx) -> int:
-        recorded = book.last_seq(tx, self.settings.till)
-        self.store.hub.start(recorded)
-        self.store.last_seq = recorded + SEQ_LEAP
+        self.store.last_seq = book.last_seq(tx, self.settings.till)
+        self.store.hub.start(self.store.last_seq)
         mirror_book.recover(tx, self.settings.till, self.settings.loyalty.settle)
         return book.enter_program(tx, self.settings.program)
 

@@ -177,6 +177,9 @@ class Tx:
     def tell_now(self) -> None:
         """Publishes what was emitted so far before it is durable: for a tap, which may be recorded within
         0.1 s of its event (contract section 3); nothing between phone and screen takes longer than the flush.
+
+        Whoever is killed in that moment gives the number again, to the first event of the next start: a
+        reader's, which the snapshot of `watch` holds too.
         """
         if self._tell is not None:
             self._tell(self.events[self.told :])
