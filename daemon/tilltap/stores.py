@@ -21,12 +21,14 @@ from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.spool_book import open_spool
+from tilltap.ledger.upgrade import judge_shared, upgrade_file
 from tilltap.loyalty.budget import Ask, grant
 
 # Where state lives unless systemd says otherwise (contract section 2, the default of ledger.url).
 STATE_FOLDER = Path("/var/lib/tilltap")
 # A rate window is a row on the server; when it is slow, nobody at the till waits for it.
 RATE_S = 0.3
+_OTHERWISE = {"till": "correct [till] name, or tilltap ledger rename-till; another till needs its own ledger"}
 
 
 def open_file(settings: Settings) -> tuple[Store, SystemClock]:
@@ -34,6 +36,12 @@ def open_file(settings: Settings) -> tuple[Store, SystemClock]:
     assert settings.ledger.path is not None
     where = f"ledger {settings.ledger.path}"
     engine, lock = sqlite_engine(settings.ledger.path)
+    try:
+        upgrade_file(engine, settings.ledger.path)
+    except StartError:
+        engine.dispose()
+        lock.release()
+        raise
     anchor = create(engine, lock, where)
     clock = SystemClock(Anchor(**json.loads(anchor)) if anchor else None)
     store = Store(engine, settings.till, clock, lock)
@@ -73,8 +81,8 @@ def recognise(tx: Tx, settings: Settings, where: str) -> None:
     if not tx.shared:
         own["till"] = settings.till
     schema = int(book.meta(tx, "schema") or 0)
-    if schema > tables.SCHEMA:
-        raise StartError(f"{where}: written by a newer tilltap (schema {schema}); install that version")
+    if schema and tx.shared:
+        judge_shared(schema, where)
     if not schema:
         book.put_meta(tx, "schema", str(tables.SCHEMA))
     for key, value in own.items():
@@ -82,10 +90,8 @@ def recognise(tx: Tx, settings: Settings, where: str) -> None:
         if was is None:
             book.put_meta(tx, key, value)
         elif was != value:
-            raise StartError(
-                f"{where}: it belongs to {key} {was}, the configuration says {value}"
-                " (give this programme a ledger of its own in [ledger] url)"
-            )
+            remedy = _OTHERWISE.get(key, "give this programme a ledger of its own in [ledger] url")
+            raise StartError(f"{where}: it belongs to {key} {was}, the configuration says {value} ({remedy})")
 
 
 def shared_rate(store: SharedStore) -> Ask:

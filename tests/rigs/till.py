@@ -139,7 +139,7 @@ class House:
         self.url: str | None = None
         if template is not None:
             shutil.copy(template, self.path)
-        self.start(new=template is None)
+        self.start(new=not self.path.exists())
 
     def start(self, *, new: bool = False) -> None:
         """As app.py wires it."""

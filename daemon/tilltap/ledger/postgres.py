@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Engine, create_engine
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tilltap.errors import StartError
@@ -66,13 +67,22 @@ class Server:
 
     def connect(self) -> Link:
         """A new connection; blocks for `CONNECT_S` at most per address of the host."""
+        connection = self._open(
+            autocommit=True,  # the transactions are ours to begin and end
+            prepare_threshold=None,
+            cursor_factory=self._psycopg.RawCursor,
+        )
+        return Link(connection, self._psycopg)
+
+    def engine(self) -> Engine:
+        """For what is done once, by the toolkit itself."""
+        return create_engine("postgresql+psycopg://", creator=self._open, poolclass=NullPool)
+
+    def _open(self, **options: Any) -> Any:
         secret = {"password": self._password} if self._password is not None else {}
         try:
-            connection = self._psycopg.connect(
+            return self._psycopg.connect(
                 self._url,
-                autocommit=True,  # the transactions are ours to begin and end
-                prepare_threshold=None,
-                cursor_factory=self._psycopg.RawCursor,
                 connect_timeout=CONNECT_S,
                 application_name="tilltap",
                 client_encoding="utf8",
@@ -81,11 +91,11 @@ class Server:
                 keepalives_interval=2,
                 keepalives_count=2,
                 **secret,
+                **options,
             )
         except self._psycopg.Error as error:
             said = str(error)
             raise Unreachable(next((m for words, m in _MISTAKES.items() if words in said), "")) from None
-        return Link(connection, self._psycopg)
 
 
 def _dialect() -> Dialect:

@@ -20,7 +20,13 @@ from sqlalchemy import (
 )
 from sqlalchemy import Integer as SqliteInteger
 
+# The number that a ledger keeps as `meta.schema`. It goes up by one with a release that changes anything
+# below; migrations/ says how, and tests/daemon/ledger/schemas keeps each released one.
 SCHEMA = 1
+# Two hundred tills are upgraded in turn, and only then their one ledger (`tilltap ledger upgrade`). So a
+# release also runs on the schema before its own, but on no older one: this is SCHEMA - 1, or 1. For that a
+# release only adds (tables, indexes, columns with a default), and names a new column only once it is there.
+OLDEST_SHARED = 1
 
 # Tables found by their own key are stored in it (`sqlite_with_rowid=False`): one page less to write per row.
 

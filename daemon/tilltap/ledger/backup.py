@@ -1,0 +1,85 @@
+"""A copy of a SQLite ledger, made while its daemon goes on selling."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from tilltap.errors import StartError
+
+# A commit of the daemon's takes a millisecond; whoever holds the file longer is not the daemon.
+BUSY_S = 5.0
+
+# What tells a ledger that it is such a copy, should it be put back (see restored.py).
+_MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) DO NOTHING"
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The ledger without a chance to change it. StartError if there is none, or not for us."""
+    try:
+        path.stat()
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
+        )
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except FileNotFoundError:
+        raise StartError(
+            f"ledger {path}: no such file (tilltap run makes it; or correct [ledger] url)"
+        ) from None
+    except (OSError, sqlite3.Error) as error:
+        raise StartError(f"ledger {path}: {error} ({_remedy(path)})") from None
+    return connection
+
+
+def _remedy(path: Path) -> str:
+    readable = os.access(path, os.R_OK)
+    return "it is damaged: restore a backup" if readable else "run this as the daemon's user"
+
+
+def copy_to(path: Path, target: Path) -> Path:
+    """One consistent copy, on the disk when this returns, for the eyes of its owner only.
+
+    Never overwrites anything. It has its name only when it is whole: a kill leaves an empty file at most, and
+    its unfinished `.part`. StartError: what, where, remedy.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StartError(
+            f"backup {target}: {error.strerror} (name a new file in a folder of your own)"
+        ) from None
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with closing(open_to_read(path)) as source, closing(sqlite3.connect(part)) as copy:
+            source.backup(copy)  # in one step, from one moment; the daemon need not wait
+            copy.execute("PRAGMA journal_mode=DELETE")  # a copy is one file, with nothing beside it
+            copy.execute(_MARK)
+            copy.commit()
+        _flush(part)
+        part.replace(target)
+        _flush(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        _remove(part, target)
+        raise StartError(f"backup {target}: {reason} (is there room on the disk?)") from None
+    except BaseException:
+        _remove(part, target)
+        raise
+    return target
+
+
+def _flush(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()

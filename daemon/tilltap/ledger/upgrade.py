@@ -1,0 +1,136 @@
+"""Which schema a ledger has, and the steps from an older one to ours.
+
+`meta.schema` is the only record of it. A ledger of our own schema costs a look at that row; Alembic, which
+brings the steps and their order, is imported only when there is one to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from tilltap.errors import StartError
+from tilltap.ledger import tables
+from tilltap.ledger.backup import copy_to
+from tilltap.ledger.postgres import Server
+
+log = structlog.get_logger("tilltap.ledger")
+
+STEPS = Path(__file__).parent / "migrations"
+
+_RECORDED = text("SELECT value FROM meta WHERE key = 'schema'")
+_RECORD = text("UPDATE meta SET value = :schema WHERE key = 'schema'")
+# The tills make their tables under this too: see postgres.make_tables.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('tilltap schema', 0))")
+# A table that is changed is locked; behind a till that will not let go of it, all others would queue up.
+_NO_QUEUE = text("SET LOCAL lock_timeout = '2s'")
+
+
+def refuse_newer(found: int, where: str) -> None:
+    if found > tables.SCHEMA:
+        raise StartError(f"{where}: written by a newer tilltap (schema {found}); install that version")
+
+
+def judge_shared(found: int, where: str) -> None:
+    """StartError for the schema of a ledger that this release cannot share with others."""
+    refuse_newer(found, where)
+    if found < tables.OLDEST_SHARED:
+        raise StartError(
+            f"{where}: its schema {found} is too old for this tilltap, which needs {tables.OLDEST_SHARED}"
+            " (run tilltap ledger upgrade)"
+        )
+    if found < tables.SCHEMA:
+        remedy = "when all tills have this tilltap: tilltap ledger upgrade"
+        log.info("ledger of the release before", schema=found, remedy=remedy)
+
+
+def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
+    """Brings a SQLite ledger, whose lock we hold, to our schema: `(the one it had, the copy made before)`.
+
+    All or nothing; `(0, None)` for a file without a ledger yet. StartError if it cannot be had.
+    """
+    where = f"ledger {path}"
+    try:
+        with engine.begin() as connection:
+            found = _recorded(connection)
+        if not found or found == tables.SCHEMA:
+            return found, None
+        refuse_newer(found, where)
+        kept = copy_to(path, _name_of_copy(path, found))
+        try:
+            with engine.begin() as connection:
+                _take_steps(connection, found, where)
+        except BaseException:
+            kept.unlink()  # the ledger is as it was; a daemon started again and again must not fill the disk
+            raise
+    except DBAPIError as error:
+        raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
+    log.info("ledger upgraded", schema=tables.SCHEMA, was=found, copy=str(kept))
+    return found, kept
+
+
+def _name_of_copy(path: Path, schema: int) -> Path:
+    return path.with_name(f"{path.name}.schema-{schema}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.bak")
+
+
+def upgrade_server(server: Server) -> int:
+    """Brings the ledger of several tills to our schema; the one it had, 0 without a ledger yet.
+
+    Tills may be running: they wait, or sell into their spools for a moment. Unreachable, StartError.
+    """
+    engine = server.engine()
+    try:
+        with engine.begin() as connection:
+            connection.execute(_ONE_AT_A_TIME)
+            connection.execute(_NO_QUEUE)
+            found = _recorded(connection)
+            if found and found != tables.SCHEMA:
+                refuse_newer(found, "ledger")
+                _take_steps(connection, found, "ledger")
+    except DBAPIError as error:
+        raise StartError(f"ledger: {_first_line(error.orig)} (see the server's log)") from None
+    finally:
+        engine.dispose()
+    return found
+
+
+def _recorded(connection: Connection) -> int:
+    """0: no ledger in it yet."""
+    if not connection.dialect.has_table(connection, "meta"):
+        return 0
+    return int(connection.execute(_RECORDED).scalar() or 0)
+
+
+def _take_steps(connection: Connection, found: int, where: str) -> None:
+    """Inside the caller's transaction, which a StartError undoes."""
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    try:
+        with Operations.context(MigrationContext.configure(connection)):
+            for step in _steps(found):
+                step()
+        connection.execute(_RECORD, {"schema": str(tables.SCHEMA)})
+    except Exception as error:  # whatever a step meets, the ledger stays whole and a person gets one line
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StartError(
+            f"{where}: cannot be brought from schema {found} to {tables.SCHEMA}: {_first_line(cause)}"
+            " (it is as it was: go back to the tilltap before, and report this)"
+        ) from error
+
+
+def _steps(found: int) -> list[Callable[[], None]]:
+    """What leads from schema `found` to ours, in order."""
+    from alembic.script import ScriptDirectory
+
+    scripts = {int(s.revision): s for s in ScriptDirectory(STEPS, version_locations=[STEPS]).walk_revisions()}
+    return [scripts[number].module.upgrade for number in range(found + 1, tables.SCHEMA + 1)]
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
