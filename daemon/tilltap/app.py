@@ -21,7 +21,7 @@ from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.wallet import load_wallet
 from tilltap.errors import CallError, StartError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, restored
 from tilltap.ledger.engine import Store, Tx
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.tills import RENEW_EVERY_S
@@ -118,7 +118,7 @@ class _Daemon:
         return Till(self.store, self.provider, shop, self.clock)
 
     def _enter(self, tx: Tx) -> int:
-        self.store.last_seq = book.last_seq(tx, self.settings.till)
+        self.store.last_seq = restored.resume(tx, self.store.note)
         self.store.hub.start(self.store.last_seq)
         mirror_book.recover(tx, self.settings.till, self.settings.loyalty.settle)
         return book.enter_program(tx, self.settings.program)
@@ -191,6 +191,12 @@ class _Daemon:
         with anyio.move_on_after(LAST_TURN_S):
             await self._mirrored.wait()
 
+    def close(self) -> None:
+        if self.shared is None:
+            with suppress(CallError):
+                self.store.keep_note(self.store.run_now(restored.seen))
+        self.store.close()
+
     def _ledger_failed(self) -> None:
         log.error("ledger failed", error=type(self.store.failed).__name__)
         signal.raise_signal(signal.SIGTERM)
@@ -225,6 +231,7 @@ class _Daemon:
         anchor = self.clock.anchor()
         body = json.dumps({"boot_id": anchor.boot_id, "boottime": anchor.boottime, "steady": anchor.steady})
         await self.store.run(lambda tx: book.put_meta(tx, "anchor", body))
+        self.store.keep_note(await self.store.run(restored.seen))
 
     def _renew_key(self) -> None:
         """A key exchanged in its file is taken up at a reload, or by itself once the old one is refused."""
@@ -267,4 +274,4 @@ async def _serve(settings: Settings, config: Path) -> None:
         await daemon.run()
     finally:
         await daemon.provider.aclose()
-        daemon.store.close()
+        daemon.close()

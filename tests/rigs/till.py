@@ -23,7 +23,7 @@ from rigs.clock import Time, VirtualLoop
 from rigs.service import Service
 from tilltap.clock import rfc3339
 from tilltap.errors import CallError, ParamError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, restored
 from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
@@ -186,12 +186,14 @@ class House:
         self._among.join(tx)
 
     def _begin(self, tx: Tx) -> int:
-        self.store.last_seq = book.last_seq(tx, "till-1")
+        self.store.last_seq = restored.resume(tx, self.store.note)
         self.store.hub.start(self.store.last_seq)
         mirror_book.recover(tx, "till-1", SETTLE_S)
         return book.enter_program(tx, self.program)
 
     def stop(self) -> None:
+        if self.url is None:
+            self.store.keep_note(self.store.run_now(restored.seen))
         self.store.close()
 
     def restart(self) -> None:

@@ -36,6 +36,7 @@ T = TypeVar("T")
 # A transaction here takes a millisecond; a lock held longer is a backup or a person with a database tool. One
 # second leaves room to answer `ledger-down` inside the two seconds of contract section 3.
 BUSY_TIMEOUT_MS = 1000
+LONGEST_NOTE = 200
 
 _APPEND_ONLY = [
     f"""CREATE TRIGGER IF NOT EXISTS entry_no_{verb} BEFORE {verb} ON entry
@@ -331,6 +332,15 @@ class Store:
             self.on_failure()
         return True
 
+    @property
+    def note(self) -> str:
+        """What `keep_note` kept beside the file, which is not put back with it."""
+        return self._lock.note if self._lock else ""
+
+    def keep_note(self, note: str) -> None:
+        if self._lock:
+            self._lock.keep(note)
+
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join()
@@ -340,7 +350,11 @@ class Store:
 
 
 class LedgerLock:
-    """One daemon per SQLite ledger (or spool, `what`): an advisory lock on a file beside it."""
+    """One daemon per SQLite ledger (or spool, `what`): an advisory lock on a file beside it.
+
+    `note`: a line kept in that file, which a backup put back in the ledger's place does not change. It may be
+    lost, never wrong.
+    """
 
     def __init__(self, path: Path, what: str = "ledger") -> None:
         self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -351,6 +365,14 @@ class LedgerLock:
             raise StartError(
                 f"{what} {path}: another tilltap is running on it (stop that one, or give this till its own)"
             ) from None
+
+    @property
+    def note(self) -> str:
+        return os.pread(self._fd, LONGEST_NOTE, 0).decode("ascii", "replace").partition("\n")[0]
+
+    def keep(self, note: str) -> None:
+        with suppress(OSError):  # a full disk
+            os.pwrite(self._fd, f"{note}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         os.close(self._fd)

@@ -25,7 +25,7 @@ from tilltap import crash
 from tilltap.clock import rfc3339, time_to_answer
 from tilltap.errors import CallError, StartError
 from tilltap.events import Event
-from tilltap.ledger import book, spool_book, tables, tills
+from tilltap.ledger import book, restored, spool_book, tables, tills
 from tilltap.ledger.engine import LedgerLock, Sql, Store, Tx
 from tilltap.ledger.postgres import (
     AGAIN,
@@ -138,7 +138,7 @@ class SharedStore(Store):
         self._settled = threading.Event()  # joined, failed, or nobody there
         self._wanted = threading.Event()  # a connection is
         self._closing = threading.Event()
-        self.holder, self._remembered = self._now(lambda spool: self._transact(spool, _who))
+        self.holder, self._remembered, self._seen = self._now(lambda spool: self._transact(spool, _who))
         self._connector = threading.Thread(target=self._connect, name="ledger-link", daemon=True)
 
     def begin(self, patience: float) -> None:
@@ -190,14 +190,20 @@ class SharedStore(Store):
     async def renew(self) -> None:
         """Keeps the till's name; to be called every few seconds."""
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> str:
             tills.renew_name(tx, self.till, self.holder)
             self._settle_doubts(tx)
+            return restored.seen(tx)
 
-        await self.run(work)
-        if self.last_seq != self._remembered:
-            self._remembered = self.last_seq
-            await self.run_local(lambda tx: book.put_meta(tx, "seq", str(self.last_seq)))
+        def keep(tx: Tx) -> None:
+            book.put_meta(tx, "seq", str(self._remembered))
+            book.put_meta(tx, "seen", self._seen)
+
+        seen = await self.run(work)
+        now = self.last_seq, seen
+        if now != (self._remembered, self._seen):
+            self._remembered, self._seen = now
+            await self.run_local(keep)
 
     # -- in the store thread ----------------------------------------------------------------------------
 
@@ -419,9 +425,10 @@ class SharedStore(Store):
 
     def _carry(self, tx: Tx, said: list[tuple[int, str, str]]) -> None:
         """Events published without the ledger get their place in it; numbers go on behind all of them."""
+        last = restored.resume(tx, self._seen)
         for seq, method, params in said:
             tx.run(_ADD_OLD_EVENT, till=self.till, seq=seq, method=method, params=params)
-        last = book.last_seq(tx, self.till)
+        last = max(last, book.last_seq(tx, self.till))
         self.last_seq = max(last, self.last_seq) if self._begun else last
 
     def _set_up(self, *, up: bool) -> None:
@@ -470,10 +477,12 @@ class SharedStore(Store):
         return None, []
 
 
-def _who(tx: Tx) -> tuple[str, int]:
-    """The holder this spool stands for, drawn once, and the last event number it remembers."""
+def _who(tx: Tx) -> tuple[str, int, str]:
+    """The holder this spool stands for, drawn once, the last event number it remembers, and what it has seen
+    of the ledger (restored.py).
+    """
     holder = book.meta(tx, "holder")
     if holder is None:
         holder = secrets.token_hex(16)
         book.put_meta(tx, "holder", holder)
-    return holder, int(book.meta(tx, "seq") or 0)
+    return holder, int(book.meta(tx, "seq") or 0), book.meta(tx, "seen") or ""

@@ -28,8 +28,9 @@ Json = dict[str, Any]
 
 _metadata = MetaData()
 
-# Nothing upgrades a spool, since it is empty most of the time but must never be lost: these tables and the two
-# of the ledger's stay as they are (a test compares them). Another layout would be another table beside them.
+# Nothing upgrades a spool, since it is empty most of the time but must never be lost: these tables and the
+# two of the ledger's stay as they are (a test compares them). Another layout would be another table.
+
 # In the order of `id`. `kind` close: `key` is the sale's id, `body` the call, `shape` what was answered; tap:
 # `key` is the tap's id, `shape` its event. `parked`: why the ledger refused it; a person must look.
 _spooled = Table(
