@@ -55,10 +55,8 @@ def open_file(settings: Settings) -> tuple[Store, SystemClock]:
 
 def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[SharedStore, SystemClock]:
     """A ledger on a server; it is reached by `store.begin`, and may be out of reach then."""
-    name = settings.ledger.password_file
-    server = Server(settings.ledger.url, load_secret(name, settings.base_dir) if name else None)
-    clock = SystemClock()
-    spool = open_spool(settings.ledger.spool or _default_spool(settings))
+    server, clock = server_of(settings), SystemClock()
+    spool = open_spool(spool_of(settings))
 
     def joining(tx: Tx, first: bool) -> None:
         recognise(tx, settings, "ledger")
@@ -68,8 +66,16 @@ def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[S
     return store, clock
 
 
-def _default_spool(settings: Settings) -> Path:
+def server_of(settings: Settings) -> Server:
+    """The server of a shared ledger; nothing is connected yet."""
+    name = settings.ledger.password_file
+    return Server(settings.ledger.url, load_secret(name, settings.base_dir) if name else None)
+
+
+def spool_of(settings: Settings) -> Path:
     """One per till and ledger: two daemons on one machine never take each other's closes for theirs."""
+    if settings.ledger.spool is not None:
+        return settings.ledger.spool
     which = hashlib.blake2s(f"{settings.till}\0{settings.ledger.url}".encode(), digest_size=6).hexdigest()
     folder = Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or STATE_FOLDER)
     return folder / f"spool-{which}.db"

@@ -17,7 +17,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = ("demo", "run", "check", "explain", "status", "watch", "simulate", "record", "sandbox", "later")
+COMMANDS = (
+    "demo",
+    "run",
+    "check",
+    "explain",
+    "status",
+    "watch",
+    "simulate",
+    "record",
+    "sandbox",
+    "ledger",
+    "later",
+)
 
 for _name in COMMANDS:
     import_module(f"tilltap.cli.{_name}").register(app)

@@ -12,7 +12,6 @@ NAMES = {
     "customers": "find, show and adjust customers (until then: the calls customer.* of the POS socket)",
     "mirror": "list and retry passes that are behind (until then: the calls mirror.* of the POS socket)",
     "report": "the day's figures",
-    "ledger": "status, backup and upgrade of the ledger",
     "readers": "find, probe and commission readers",
     "display": "the cashier's page",
     "hooks": "the loyalty service's webhooks",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from tilltap.errors import StartError
 
@@ -16,7 +18,7 @@ BUSY_S = 5.0
 _MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) DO NOTHING"
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
     try:
         path.stat()
@@ -26,10 +28,10 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except FileNotFoundError:
         raise StartError(
-            f"ledger {path}: no such file (tilltap run makes it; or correct [ledger] url)"
+            f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)"
         ) from None
     except (OSError, sqlite3.Error) as error:
-        raise StartError(f"ledger {path}: {error} ({_remedy(path)})") from None
+        raise StartError(f"{what} {path}: {error} ({_remedy(path)})") from None
     return connection
 
 
@@ -69,6 +71,23 @@ def copy_to(path: Path, target: Path) -> Path:
         _remove(part, target)
         raise
     return target
+
+
+def checked_copy(path: Path, target: Path) -> Path:
+    """`copy_to`, and read once more, since somebody will rely on it. StartError also for a damaged ledger."""
+    copy_to(path, target)
+    with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+        wrong = findings(copy.execute("PRAGMA integrity_check(1)").fetchall())
+    if wrong:
+        target.unlink()
+        raise StartError(f"ledger {path}: it is damaged: {wrong[0]} (restore an older backup)")
+    return target
+
+
+def findings(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """What `PRAGMA integrity_check` found, a line each; none if all is well."""
+    lines = [line for row in rows for line in str(row[0]).splitlines()]
+    return [line for line in lines if line != "ok" and not line.startswith("***")]
 
 
 def _flush(path: Path) -> None:

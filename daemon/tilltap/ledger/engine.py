@@ -38,7 +38,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 1000
 LONGEST_NOTE = 200
 
-_APPEND_ONLY = [
+# Entries are never changed.
+GUARDS = [
     f"""CREATE TRIGGER IF NOT EXISTS entry_no_{verb} BEFORE {verb} ON entry
     BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END"""
     for verb in ("UPDATE", "DELETE")
@@ -428,7 +429,7 @@ def create(engine: Engine, lock: LedgerLock, where: str) -> str | None:
     try:
         with engine.begin() as connection:
             tables.metadata.create_all(connection)
-            for trigger in _APPEND_ONLY:
+            for trigger in GUARDS:
                 connection.execute(text(trigger))
             kept: str | None = connection.execute(
                 text("SELECT value FROM meta WHERE key = 'anchor'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from tilltap.errors import StartError
 from tilltap.ledger import tables as t
 from tilltap.ledger.engine import LedgerLock, Sql, Tx, sqlite_engine
 
@@ -65,6 +67,25 @@ def open_spool(path: Path) -> tuple[Engine, LedgerLock]:
         _metadata.create_all(connection)
         t.metadata.create_all(connection, tables=[t.meta, t.event])
     return engine, lock
+
+
+def move_spool(source: Path, target: Path) -> Callable[[], None]:
+    """Takes the spool; what is returned moves it. StartError if it is in use, or one is there."""
+    if target.exists():
+        raise StartError(f"spool {target}: there is one already (two tills cannot have one spool)")
+    engine, lock = open_spool(source)
+    with engine.connect() as connection:
+        # All that is in it, in the one file that is moved.
+        mode = connection.connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+    engine.dispose()
+    if mode != "delete":
+        raise StartError(f"spool {source}: somebody reads it (try again in a moment)")
+
+    def move() -> None:
+        source.rename(target)
+        lock.release()
+
+    return move
 
 
 _p = bindparam

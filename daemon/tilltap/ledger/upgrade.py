@@ -57,7 +57,7 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
     where = f"ledger {path}"
     try:
         with engine.begin() as connection:
-            found = _recorded(connection)
+            found = recorded(connection)
         if not found or found == tables.SCHEMA:
             return found, None
         refuse_newer(found, where)
@@ -88,7 +88,7 @@ def upgrade_server(server: Server) -> int:
         with engine.begin() as connection:
             connection.execute(_ONE_AT_A_TIME)
             connection.execute(_NO_QUEUE)
-            found = _recorded(connection)
+            found = recorded(connection)
             if found and found != tables.SCHEMA:
                 refuse_newer(found, "ledger")
                 _take_steps(connection, found, "ledger")
@@ -99,7 +99,7 @@ def upgrade_server(server: Server) -> int:
     return found
 
 
-def _recorded(connection: Connection) -> int:
+def recorded(connection: Connection) -> int:
     """0: no ledger in it yet."""
     if not connection.dialect.has_table(connection, "meta"):
         return 0

@@ -1,0 +1,371 @@
+"""`tilltap ledger ...` on ledgers with a day in them, a file's and a server's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rigs.postgres import Postgres, binary
+from rigs.schemas import RELEASED, dump, dump_server, restore, restore_server
+from tilltap import cli
+from tilltap.ledger import tables
+from tilltap.ledger.engine import LedgerLock
+from tilltap.ledger.postgres import Server
+
+CONFIG = """
+[program.earn]
+spend = "10.00"
+points = 1
+[[program.reward]]
+id = "five-off"
+title = "£5 off"
+cost = 5
+discount = "5.00"
+[loyalty]
+[till]
+name = "{till}"
+[ledger]
+url = "{ledger}"
+[[reader]]
+driver = "vtap"
+port = "vtap"
+"""
+NEWEST = str(RELEASED[-1])
+
+Run = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("status")`: exit code, lines of standard output, lines of standard error."""
+    monkeypatch.setenv("TILLTAP_CONFIG", str(tmp_path / "tilltap.toml"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["tilltap", "ledger", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out.splitlines(), err.splitlines()
+
+    return run
+
+
+def configure(folder: Path, ledger: str, till: str = "till-1") -> None:
+    (folder / "tilltap.toml").write_text(CONFIG.format(ledger=ledger, till=till))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.db"
+    restore(path, NEWEST)
+    configure(tmp_path, "sqlite:///ledger.db")
+    return path
+
+
+@pytest.fixture
+def url(tmp_path: Path, postgres: Postgres) -> str:
+    url = postgres.database()
+    restore_server(postgres, url, NEWEST)
+    configure(tmp_path, url)
+    return url
+
+
+def change(path: Path, statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statements)
+
+
+# -- status ---------------------------------------------------------------------------------------------------
+
+A_DAY = {
+    "schema": tables.SCHEMA,
+    "entries": 9,
+    "customers": 3,
+    "open_sales": 1,
+    "unanswered": 1,
+    "waiting": 2,
+    "parked": 0,
+    "foreign": 1,
+    "restored": None,
+    "wrong": [],
+}
+
+
+def test_status_of_a_file_changes_nothing(file: Path, run: Run) -> None:
+    before = file.read_bytes()
+    lock = LedgerLock(file)  # as the daemon that runs
+    code, out, err = run("status", "--json")
+    assert (code, err, len(out)) == (0, [], 1)
+    found = json.loads(out[0])
+    assert {k: found[k] for k in A_DAY} == A_DAY
+    assert (found["ledger"], found["spooled"], found["size"] > 50_000) == (str(file), None, True)
+    code, out, _ = run("status")
+    assert (code, out[-1]) == (0, "check    fine: every balance is the sum of its entries")
+    lock.release()
+    assert file.read_bytes() == before
+
+
+def test_status_of_a_server_and_this_tills_spool(url: str, run: Run, tmp_path: Path) -> None:
+    before = dump_server(url)
+    assert json.loads(run("status", "--json")[1][0])["spooled"] == 0
+    (tmp_path / "tilltap.toml").write_text(
+        CONFIG.format(ledger=url, till="till-1").replace("[[reader]]", 'spool = "spool.db"\n[[reader]]')
+    )
+    restore(tmp_path / "spool.db", f"{NEWEST}.spool")
+    code, out, err = run("status", "--json")
+    assert (code, err) == (0, [])
+    found = json.loads(out[0])
+    assert {k: found[k] for k in A_DAY} == A_DAY
+    assert (found["ledger"], found["spooled"], found["spool_parked"]) == (url, 1, 0)
+    assert dump_server(url) == before
+
+
+def test_a_balance_that_its_entries_do_not_add_up_to_is_wrong(file: Path, run: Run) -> None:
+    change(file, "UPDATE customer SET points = points + 1 WHERE id = 2")
+    code, out, _ = run("status")
+    assert code == 1
+    assert out[-1] == "wrong    customer 2: balance 1, but its entries add up to 0"
+
+
+def test_what_was_earned_before_two_customers_turned_out_to_be_one_counts(file: Path, run: Run) -> None:
+    change(
+        file,
+        "UPDATE customer SET same_as = 2, points = 0 WHERE id = 3; UPDATE customer SET points = 3 WHERE id = 2",
+    )
+    assert run("status")[0] == 0
+
+
+def test_a_damaged_file_is_wrong(file: Path, run: Run) -> None:
+    with file.open("r+b") as stream:  # the index of the entries' names
+        with closing(sqlite3.connect(file)) as connection:
+            root = connection.execute(
+                "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_entry_1'"
+            ).fetchone()[0]
+            size = connection.execute("PRAGMA page_size").fetchone()[0]
+        stream.seek((root - 1) * size + 200)
+        stream.write(os.urandom(size - 200))
+    code, out, err = run("status")
+    assert code in (1, 3)
+    assert any("damaged" in line or "malformed" in line for line in (*out, *err))
+    code, out, err = run("backup")
+    assert (code, out, len(err)) == (3, [], 1)
+    assert not list(file.parent.glob("*.bak*"))
+
+
+@pytest.mark.parametrize("command", ["status", "backup", "upgrade"])
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda p: p.unlink(), "no such file"),
+        (lambda p: p.write_bytes(b"not a ledger at all" * 100), "not a database"),
+    ],
+    ids=["missing", "something else"],
+)
+def test_no_ledger_is_one_line_and_exit_3(file: Path, run: Run, command: str, break_it, says: str) -> None:
+    break_it(file)
+    code, out, err = run(command)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert says in err[0]
+    assert str(file) in err[0]
+
+
+@pytest.mark.parametrize("command", [("status",), ("upgrade",), ("rename-till", "front")])
+def test_a_newer_one_is_refused(file: Path, run: Run, command: tuple[str, ...]) -> None:
+    change(file, "UPDATE meta SET value = '99' WHERE key = 'schema'")
+    before = dump(file)
+    code, out, err = run(*command)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert "written by a newer tilltap (schema 99)" in err[0]
+    assert dump(file) == before
+
+
+def test_a_server_that_does_not_answer_is_one_line(run: Run, tmp_path: Path) -> None:
+    configure(tmp_path, "postgresql://tilltap@127.0.0.1:1/shop")
+    for command in (["status"], ["upgrade"], ["rename-till", "front"]):
+        code, out, err = run(*command)
+        assert (code, out, len(err)) == (3, [], 1)
+        assert "does not answer" in err[0]
+
+
+# -- backup ---------------------------------------------------------------------------------------------------
+
+
+def test_backup_makes_one_new_file_a_day_or_a_minute(file: Path, run: Run, tmp_path: Path) -> None:
+    lock = LedgerLock(file)
+    code, out, _ = run("backup")
+    copy = Path(out[0].partition(": ")[0])
+    assert code == 0
+    assert (copy.parent, copy.name.startswith("ledger.db.2")) == (tmp_path, True)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert dump(copy).replace("INSERT INTO \"meta\" VALUES('copied','1');\n", "") == dump(file)
+    (tmp_path / "stick").mkdir()
+    assert run("backup", "--to", str(tmp_path / "stick"))[0] == 0
+    assert run("backup", "--to", str(tmp_path / "mine"))[0] == 0
+    before = (tmp_path / "mine").read_bytes()
+    code, out, err = run("backup", "--to", str(tmp_path / "mine"))
+    assert (code, out, len(err)) == (3, [], 1)
+    assert "File exists" in err[0]
+    assert (tmp_path / "mine").read_bytes() == before
+    assert len(list((tmp_path / "stick").iterdir())) == 1
+    lock.release()
+
+
+def test_backup_is_of_one_moment_while_somebody_sells(file: Path, run: Run, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as selling:
+        selling.executescript("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; UPDATE customer SET points = 99")
+        assert run("backup", "--to", str(tmp_path / "mine"))[0] == 0
+        selling.execute("COMMIT")
+    with closing(sqlite3.connect(tmp_path / "mine")) as copy:
+        assert copy.execute("SELECT points FROM customer ORDER BY id").fetchall() == [(24,), (0,), (3,)]
+    with closing(sqlite3.connect(file)) as left:
+        assert left.execute("SELECT max(points) FROM customer").fetchone() == (99,)
+
+
+def test_a_servers_backup_is_a_command_that_works(url: str, run: Run, tmp_path: Path) -> None:
+    code, out, err = run("backup", "--to", str(tmp_path / "copy.dump"))
+    assert (code, len(out), len(err)) == (1, 1, 1)
+    program, *arguments = shlex.split(out[0])
+    subprocess.run([binary(program), *arguments], check=True)
+    listed = subprocess.run(
+        [binary("pg_restore"), "--list", str(tmp_path / "copy.dump")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "TABLE DATA public entry" in listed.stdout
+
+
+# -- upgrade --------------------------------------------------------------------------------------------------
+
+
+def test_upgrade_of_what_is_up_to_date(file: Path, run: Run, tmp_path: Path, postgres: Postgres) -> None:
+    before = dump(file)
+    for _ in range(2):
+        assert run("upgrade") == (0, [f"{file}: schema {tables.SCHEMA}, nothing to do"], [])
+    assert dump(file) == before
+    assert not list(tmp_path.glob("*.bak"))
+    url = postgres.database()
+    configure(tmp_path, url)
+    assert run("upgrade") == (0, [f"{url}: no ledger in it yet (tilltap run makes it)"], [])
+    restore_server(postgres, url, NEWEST)
+    assert run("upgrade") == (0, [f"{url}: schema {tables.SCHEMA}, nothing to do"], [])
+
+
+@pytest.mark.parametrize("command", [("upgrade",), ("rename-till", "front")])
+def test_not_under_a_running_daemon(file: Path, run: Run, command: tuple[str, ...]) -> None:
+    lock = LedgerLock(file)
+    code, out, err = run(*command)
+    lock.release()
+    assert (code, out, len(err)) == (3, [], 1)
+    assert "another tilltap is running on it" in err[0]
+
+
+# -- rename-till ----------------------------------------------------------------------------------------------
+
+
+def places(connection: sa.Connection, name: str) -> list[str]:
+    """Where a till's name stands; what an event said then is history."""
+    found = []
+    for table in tables.metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, sa.Text):
+                count = connection.execute(sa.select(sa.func.count()).where(column == name)).scalar()
+                found += [str(column)] * bool(count)
+    return found
+
+
+def rows(connection: sa.Connection) -> dict[str, int]:
+    return {
+        table.name: int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() or 0)
+        for table in tables.metadata.sorted_tables
+        if table.name != "meta"
+    }
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_till_takes_all_it_ever_did_along(
+    kind: str, run: Run, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{request.getfixturevalue('file')}", poolclass=sa.NullPool)
+    else:
+        url = request.getfixturevalue("url")
+        engine = Server(url).engine()
+    with engine.begin() as connection:
+        had, count = places(connection, "till-1"), rows(connection)
+    assert "entry.till" in had
+    code, out, err = run("rename-till", "front")
+    assert (code, err) == (0, [])
+    assert out == [
+        '"till-1" is now "front": 5 sales are its own as before',
+        f'{tmp_path / "tilltap.toml"}: now set [till] name = "front"',
+    ]
+    with engine.begin() as connection:
+        assert places(connection, "till-1") == []
+        assert set(places(connection, "front")) == {*had, "meta.value"}
+        assert rows(connection) == count
+    for statement in ("UPDATE entry SET points = 0", "DELETE FROM entry"):
+        with pytest.raises(sa.exc.DBAPIError, match="never changed"), engine.begin() as connection:
+            connection.execute(sa.text(statement))
+    configure(tmp_path, *([url] if kind == "postgresql" else ["sqlite:///ledger.db"]), till="front")
+    again = run("rename-till", "till-1", "front")
+    assert again == (0, ['"till-1" is now "front": had that name already'], [])
+    assert run("status")[0] == 0
+
+
+def test_its_spool_goes_along(url: str, run: Run, tmp_path: Path) -> None:
+    from tilltap.config.load import load
+    from tilltap.stores import spool_of
+
+    def spool() -> Path:
+        return spool_of(load(tmp_path / "tilltap.toml"))
+
+    restore(spool(), f"{NEWEST}.spool")
+    kept = dump(spool())
+    assert run("rename-till", "till-1", "front")[0] == 0
+    assert not spool().exists()
+    configure(tmp_path, url, till="front")
+    assert dump(spool()) == kept
+    assert json.loads(run("status", "--json")[1][0])["spooled"] == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "says"),
+    [
+        (("till-1", "till-2"), 1, '"till-2" is or was another till'),
+        (("till-9", "till-1"), 1, 'it knows no till "till-9"'),
+        (("till-2", "till-3"), 1, 'the configuration is of till "till-1"'),
+        (("till-1", ""), 2, "NEW"),
+        (("till-1", "a", "b"), 2, "[OLD] NEW"),
+        ((), 2, "[OLD] NEW"),
+    ],
+)
+def test_a_name_is_refused(url: str, run: Run, names: tuple[str, ...], code: int, says: str) -> None:
+    before = dump_server(url)
+    ended, out, err = run("rename-till", *names)
+    assert (ended, out, len(err)) == (code, [], 1)
+    assert says in err[0]
+    assert dump_server(url) == before
+
+
+def test_a_running_till_keeps_its_name(url: str, run: Run, postgres: Postgres) -> None:
+    database = url.split("/")[3].partition("?")[0]
+    postgres.admin(
+        "UPDATE till SET until = extract(epoch FROM now()) + 15, host = 'pc7' WHERE name = 'till-1'",
+        database,
+    )
+    code, out, err = run("rename-till", "front")
+    assert (code, out, len(err)) == (1, [], 1)
+    assert '"till-1" is running on pc7' in err[0]
