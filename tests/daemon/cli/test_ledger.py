@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sqlite3
 import stat
@@ -19,8 +20,10 @@ import sqlalchemy as sa
 from rigs.postgres import Postgres, binary
 from rigs.schemas import RELEASED, dump, dump_server, restore, restore_server
 from tilltap import cli
+from tilltap.cli.ledger import lines
 from tilltap.ledger import tables
 from tilltap.ledger.engine import LedgerLock
+from tilltap.ledger.health import Health
 from tilltap.ledger.postgres import Server
 
 CONFIG = """
@@ -369,3 +372,21 @@ def test_a_running_till_keeps_its_name(url: str, run: Run, postgres: Postgres) -
     code, out, err = run("rename-till", "front")
     assert (code, out, len(err)) == (1, [], 1)
     assert '"till-1" is running on pc7' in err[0]
+
+
+# -- docs/ledger.md -------------------------------------------------------------------------------------------
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text()
+
+
+def test_the_document_shows_what_is_printed(run: Run) -> None:
+    printed = lines(Health("/var/lib/tilltap/ledger.db", 1, 41_900_000, 180_233, 5120, 2, 1, 1, 0, 3))
+    assert "\n".join(printed) in DOCUMENT
+    quoted = re.findall(r"(?:\$ |`)tilltap ledger ([\w-]+)([^`\n]*)", DOCUMENT)
+    assert {command for command, _ in quoted} == {"status", "backup", "upgrade", "rename-till"}
+    for command, arguments in quoted:
+        help_text = "\n".join(run(command, "--help")[1])
+        assert all(option in help_text for option in re.findall(r"--[a-z-]+", arguments)), (
+            command,
+            arguments,
+        )

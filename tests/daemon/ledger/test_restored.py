@@ -118,16 +118,20 @@ async def test_a_kill_and_a_new_start_is_none(house: House) -> None:
     assert logs == []
 
 
-async def test_a_sale_that_was_lost_counts_again_when_it_is_closed_again(house: House) -> None:
+@pytest.mark.parametrize("wait", [0, 130], ids=["at once", "later"])
+async def test_a_sale_that_was_lost_counts_again_when_it_is_closed_again(house: House, wait: int) -> None:
     """docs/ledger.md says so: its points came back with the balance, and nothing tells the two apart."""
-    copy = as_command(house)
     await sell(house, "1", "10.00")
+    await house.sync(130)
+    copy = as_command(house)
+    await sell(house, "2", "10.00")
     await house.sync(130)
     put_back(house, copy)
-    await sell(house, "1", "10.00")
+    await house.sync(wait)
+    await sell(house, "2", "10.00")
     await house.sync(130)
-    assert house.service.passes["pass-ana"].points == await house.points("ana") == 6
-    assert sorted(await house.entries("ana")) == [("earn", 1), ("opening", 5)]
+    assert house.service.passes["pass-ana"].points == await house.points("ana") == 7
+    assert sorted(await house.entries("ana")) == [("earn", 1), ("earn", 1), ("foreign", 1), ("opening", 4)]
 
 
 async def test_a_server_put_back_is_noticed_by_its_tills(tmp_path: Path, postgres: Postgres) -> None:
