@@ -20,6 +20,7 @@ _MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) 
 
 def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
+    refuse_mixed(path, what)
     try:
         path.stat()
         connection = sqlite3.connect(
@@ -33,6 +34,25 @@ def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StartError(f"{what} {path}: {error} ({_remedy(path)})") from None
     return connection
+
+
+def refuse_mixed(path: Path, what: str = "ledger") -> None:
+    """A copy put where another ledger was, with the newest sales of that one still beside it: SQLite would
+    take them for the copy's own and destroy it. StartError.
+
+    To be asked before the file is opened. A copy can be told because it alone is in no WAL mode (bytes 18 and
+    19, https://www.sqlite.org/fileformat.html); a ledger that a daemon has opened is, for ever.
+    """
+    beside = path.with_name(path.name + "-wal")
+    try:
+        with path.open("rb") as file:
+            is_copy = file.read(20)[18:] == b"\x01\x01"
+        if is_copy and beside.stat().st_size:
+            raise StartError(
+                f"{what} {path}: {beside.name} beside it belongs to the file it replaces (move that one away)"
+            )
+    except OSError:
+        pass  # no such file, or one that will be complained of when it is opened
 
 
 def _remedy(path: Path) -> str:

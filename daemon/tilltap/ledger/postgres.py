@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Dialect, Engine, create_engine
@@ -76,7 +77,8 @@ class Server:
 
     def engine(self) -> Engine:
         """For what is done once, by the toolkit itself."""
-        return create_engine("postgresql+psycopg://", creator=self._open, poolclass=NullPool)
+        connect = partial(self._open, prepare_threshold=None)
+        return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
 
     def _open(self, **options: Any) -> Any:
         secret = {"password": self._password} if self._password is not None else {}

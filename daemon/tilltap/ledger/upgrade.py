@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tilltap.errors import StartError
 from tilltap.ledger import tables
-from tilltap.ledger.backup import copy_to
-from tilltap.ledger.postgres import Server
+from tilltap.ledger.backup import copy_to, refuse_mixed
+from tilltap.ledger.postgres import AGAIN, Server
 
 log = structlog.get_logger("tilltap.ledger")
 
@@ -55,6 +55,7 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
     All or nothing; `(0, None)` for a file without a ledger yet. StartError if it cannot be had.
     """
     where = f"ledger {path}"
+    refuse_mixed(path)
     try:
         with engine.begin() as connection:
             found = recorded(connection)
@@ -118,9 +119,11 @@ def _take_steps(connection: Connection, found: int, where: str) -> None:
         connection.execute(_RECORD, {"schema": str(tables.SCHEMA)})
     except Exception as error:  # whatever a step meets, the ledger stays whole and a person gets one line
         cause = error.orig if isinstance(error, DBAPIError) else error
+        in_the_way = getattr(cause, "sqlstate", None) in AGAIN
+        remedy = "try again in a moment" if in_the_way else "go back to the tilltap before, and report this"
         raise StartError(
             f"{where}: cannot be brought from schema {found} to {tables.SCHEMA}: {_first_line(cause)}"
-            " (it is as it was: go back to the tilltap before, and report this)"
+            f" (it is as it was: {remedy})"
         ) from error
 
 

@@ -16,7 +16,10 @@ from rigs.clock import BACKEND
 from rigs.postgres import Postgres
 from rigs.schemas import dump_server
 from rigs.till import House
-from tilltap.ledger.backup import copy_to
+from tilltap.errors import StartError
+from tilltap.ledger.backup import copy_to, open_to_read
+from tilltap.ledger.engine import sqlite_engine
+from tilltap.ledger.upgrade import upgrade_file
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +101,30 @@ async def test_a_text_that_waited_when_the_backup_was_made_is_not_sent_twice(hou
     assert put_back(house, copy)
     await house.sync(130)
     assert house.service.texts == texts
+
+
+async def test_a_copy_beside_the_newest_sales_of_another_ledger_is_refused(house: House) -> None:
+    """SQLite would take them for the copy's own."""
+    await sell(house, "1", "10.00")
+    copy = as_command(house)
+    await sell(house, "2", "10.00")
+    newest = house.path.with_name(house.path.name + "-wal")
+    kept = newest.read_bytes()  # as a kill leaves it
+    house.stop()
+    copy.replace(house.path)
+    newest.write_bytes(kept)
+    before = house.path.read_bytes()
+    engine, lock = sqlite_engine(house.path)
+    with pytest.raises(StartError, match="belongs to the file it replaces"):
+        upgrade_file(engine, house.path)
+    with pytest.raises(StartError, match="belongs to the file it replaces"):
+        open_to_read(house.path)
+    engine.dispose()
+    lock.release()
+    assert (house.path.read_bytes(), newest.read_bytes()) == (before, kept)
+    newest.unlink()
+    house.start()
+    assert await house.points("ana") == 5
 
 
 async def test_another_ledger_at_the_same_place_is_no_backup(house: House) -> None:

@@ -130,6 +130,11 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 HOW = "raise tables.SCHEMA with a step in ledger/migrations; before the first release: tests/rigs/make_schema.py"
 
 
+def test_every_schema_is_kept_and_shared_with_the_one_before() -> None:
+    assert list(range(1, tables.SCHEMA + 1)) == RELEASED, HOW
+    assert max(1, tables.SCHEMA - 1) == tables.OLDEST_SHARED
+
+
 def test_a_new_ledger_is_what_released_ones_become(file: Path, engine: Engine) -> None:
     open_and_close(file)
     old, lock = sqlite_engine(file)
@@ -271,6 +276,21 @@ def test_a_step_that_fails_changes_nothing_on_a_server(
     next_release(monkeypatch, tmp_path, "op.drop_table('nobody')")
     with pytest.raises(StartError, match=r'^ledger: .*table "nobody" does not exist.*'):
         upgrade.upgrade_server(Server(url))
+    assert dump_server(url) == before
+
+
+def test_a_till_in_the_way_of_a_step_is_waited_for_and_then_left_alone(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dump_server(url)
+    next_release(monkeypatch, tmp_path)
+    link = Server(url).connect()
+    link.begin(None)
+    link.cursor.execute("SELECT count(*) FROM sale")
+    with pytest.raises(StartError, match=r"lock timeout \(it is as it was: try again in a moment\)$"):
+        upgrade.upgrade_server(Server(url))
+    link.rollback()
+    link.close()
     assert dump_server(url) == before
 
 
