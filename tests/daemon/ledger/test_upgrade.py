@@ -62,6 +62,8 @@ def upgrade():
     {more}
 """
 
+KILL = "import os; os.kill(os.getpid(), 9)"
+
 
 @pytest.fixture
 def anyio_backend() -> Any:
@@ -191,6 +193,26 @@ def test_a_step_that_fails_changes_nothing(
         assert ("no such thing" if "raise" in more else "no such table: nobody") in str(caught.value)
     assert dump(file) == before
     assert not list(tmp_path.glob("*.bak*")), "a daemon that is started again and again fills the disk"
+
+
+def test_a_kill_in_the_middle_of_a_step_changes_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dump(file)
+    config = settings(tmp_path, f"sqlite:///{file.name}").file
+    next_release(monkeypatch, tmp_path, KILL)
+    code = (
+        "from pathlib import Path; from tilltap.config.load import load;"
+        "from tilltap.ledger import tables, upgrade; from tilltap.stores import open_file;"
+        f"tables.SCHEMA = {tables.SCHEMA}; upgrade.STEPS = Path({str(upgrade.STEPS)!r});"
+        f"open_file(load({config!r}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert dump(file) == before
+    for step in upgrade.STEPS.iterdir():
+        step.write_text(step.read_text().replace(KILL, "pass"))
+    open_and_close(file)
+    assert "CREATE INDEX sale_peer" in dump(file)
 
 
 def test_no_room_for_the_copy_leaves_the_ledger_alone(
