@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import structlog
@@ -76,7 +77,10 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
 
 
 def _name_of_copy(path: Path, schema: int) -> Path:
-    return path.with_name(f"{path.name}.schema-{schema}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.bak")
+    """One that is free: a daemon that was killed may be started again within the same second."""
+    stem = f"{path.name}.schema-{schema}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (path.with_name(f"{stem}{extra}.bak") for extra in chain([""], (f".{n}" for n in count(2))))
+    return next(name for name in names if not name.exists())
 
 
 def upgrade_server(server: Server) -> int:
