@@ -143,7 +143,7 @@ class Tx:
         self.at = at
         self.events: list[Event] = []
         self.told = 0  # so many of them are published already
-        # What book.py has read in this transaction and need not read again.
+        # What the book has read in this transaction and need not read again.
         self.customers: dict[int, Any] = {}
         self.programs = store.programs
 
