@@ -75,6 +75,7 @@ def test_a_sale_at_one_till_is_seen_at_the_other(chain: Chain) -> None:
     one, two = chain(2)
     shown = one.events
     one.ask("sale.open", sale_id="here", total="8.00", value=BEN)
+    shown.wait(lambda e: e.method == "sale")  # of the opening itself
     mark = shown.mark()
     two.ask("sale.close", sale_id="there", total="10.00", value=BEN)
     event = shown.wait(lambda e: e.method == "sale", after=mark)

@@ -1,10 +1,18 @@
 """The example of the contract, on the wire and as the demo, with exactly its texts and numbers."""
 
+import os
+import re
+import shutil
 import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
-from rigs.daemon import ANNA, BEN, Process, Shop, wait_until
+from rigs.daemon import ANNA, BEN, START, Process, Shop, wait_until
+from tilltap.sandbox.server import DEFAULT_PASSES
+from tilltap.sandbox.service import Service
 
 EARNED = "Thank you for your order. You've earned 2 points!"
 REACHED = "Congratulations! You've got £5 off on your next order!"
@@ -116,13 +124,26 @@ def demos(logs, tmp_path_factory):
         "lying-service": ["--fault", "wrong-balance"],
         "lost-answers": ["--fault", "apply-then-drop"],
     }
+    home = tempfile.mkdtemp(prefix="tt-")
     started = {
-        name: Process(logs, f"demo-{name}", "demo", "--auto", *options, stdout=subprocess.PIPE)
+        name: Process(
+            logs, f"demo-{name}", "demo", "--auto", *options, stdout=subprocess.PIPE, env={"TMPDIR": home}
+        )
         for name, options in runs.items()
     }
+    # A demo takes its daemon's log away with it: kept by a second name.
+    found = wait_until(lambda: _as_many(Path(home).glob("*/daemon.log"), len(runs)), START, "the demos' logs")
+    for log in found:
+        os.link(log, logs.new("demo-daemon"))
     yield started
     for process in started.values():
         process.end()
+    shutil.rmtree(home)
+
+
+def _as_many(paths, count):
+    found = list(paths)
+    return found if len(found) == count else []
 
 
 @pytest.mark.parametrize(
@@ -141,3 +162,16 @@ def test_demo_exits_0_only_if_all_was_right(demos, name, code, complains):
     assert demos[name].popen.returncode == code, demos[name].said()
     assert ("Every balance and message was right." in out) == (code == 0)
     assert any(complains in line for line in demos[name].said()) == bool(complains)
+
+
+def test_the_daemons_of_the_demo_name_nobody(demos, logs):
+    for process in demos.values():
+        process.ended(60)
+    passes = Service(DEFAULT_PASSES, clock=time.time).passes()
+    secrets = ["demo-key-of-no-value", *(v for p in passes for v in (p.id, p.nfc, p.ext_id))]
+    kept = sorted(logs.folder.glob("*-demo-daemon.log"))
+    assert len(kept) == len(demos)
+    for log in kept:
+        text = log.read_text()
+        assert '"status": "identified"' in text
+        assert [s for s in secrets if re.search(rf"\b{re.escape(s)}\b", text)] == []
