@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 import structlog
 
-from tilltap import __version__
+from tilltap import __version__, crash
 from tilltap.config.diff import diff
 from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
@@ -258,6 +258,7 @@ class _Daemon:
             except CallError as error:
                 log.warning("reload refused", error=error.code)
                 return
+            crash.point("P10")
         await self._readers.apply(new.readers)
         self._renew_key()
         self.settings = replace(new)

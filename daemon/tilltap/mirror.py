@@ -128,6 +128,7 @@ class Mirror:
         try:
             await self._turn(claimed)
         except _NotOursError:
+            crash.point("P8")
             log.debug("pass joined with another or taken over meanwhile")
         except CallError as locked:
             # Nothing of this turn is under way any more, but what it did is not recorded.

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from tilltap import __version__
+from tilltap import __version__, crash
 
 # Both log whole URLs at INFO and DEBUG, and our URLs hold customers' ids (contract promise 6).
 for _name in ("httpx", "httpcore"):
@@ -182,6 +182,8 @@ class _Watch:
         # A proxy's CONNECT is on the wire too, but carries nothing of ours.
         elif event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
             self.sent = True
+        elif event == "http11.receive_response_headers.started" and info["request"].method == b"PATCH":
+            crash.point("P4")
 
     async def hang_up(self) -> None:
         """Closes the connection: the library forgets one whose TLS handshake was cancelled."""

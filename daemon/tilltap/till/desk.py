@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from tilltap import __version__
+from tilltap import __version__, crash
 from tilltap.clock import Clock, rfc3339, time_to_answer
 from tilltap.errors import CallError
 from tilltap.events import Event
@@ -328,7 +328,9 @@ class Till:
         value = await self._run(lambda tx: self._unanswered(tx, sale_id))
         if value is not None:
             await self._find(value)
-        return await self._run(lambda tx: sales.accept(tx, self.shop, sale_id, reward))
+        sale = await self._run(lambda tx: sales.accept(tx, self.shop, sale_id, reward))
+        crash.point("P2")
+        return sale
 
     def _unanswered(self, tx: Tx, sale_id: str) -> str | None:
         """The value of the open sale's customer, if the service has not answered for it yet."""
