@@ -1,7 +1,7 @@
 """Named places where tests kill or freeze the daemon (exactly-once.md section 8); inert otherwise.
 
-`TILLTAP_CRASH_AT=P1` kills it with SIGKILL at the first passing of P1, `P1:3` at the third; `P4:1:stop` freezes
-it there with SIGSTOP, as a suspended machine would. Several, separated by commas, are waited for one by one.
+`TILLTAP_CRASH_AT=P1` kills it with SIGKILL at the first passing of P1, `P1:3` at the third; `P4:1:stop`
+freezes it there with SIGSTOP, as a suspended machine would. Several, separated by commas, come one by one.
 
 P0   a transaction with events before its commit    P6   the outcome of a write is recorded
 P1   after it, before the POS is answered           P7   a balance is read, but not judged yet
