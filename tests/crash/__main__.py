@@ -37,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=plan.SEED)
     parser.add_argument("--sample", type=int, help="so many, every point of every story first")
     chosen = parser.parse_args(arguments)
-    cases = plan.sample(chosen.sample, chosen.seed) if chosen.sample else list(plan.matrix(chosen.seed))
-    cases = [case for case in cases if all(word in str(case) for word in chosen.only)]
+    cases = [case for case in plan.matrix(chosen.seed) if all(word in str(case) for word in chosen.only)]
+    if chosen.sample:
+        cases = plan.sample(chosen.sample, cases, chosen.seed)
     began, total, runs = time.monotonic(), Verdict(), 0
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         for case, verdict in played(cases, Logs(Path(folder)), jobs=chosen.jobs * IN_FLIGHT_PER_CORE):

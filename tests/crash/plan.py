@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rigs.sandbox import READ_POINTS, WRITE_PASS, WRITE_POINTS
 from tilltap.sandbox.faults import GROUPS, MENU, matches
@@ -64,16 +65,15 @@ def matrix(seed: int = SEED) -> Iterator[Case]:
                 yield Case(point, story, fault, endpoint, rng.randint(1, most))
 
 
-def sample(size: int, seed: int = SEED, stories: tuple[str, ...] = tuple(STORIES)) -> list[Case]:
-    """`size` cases in which every point of every story occurs, as evenly as they fit in; faults are drawn."""
+def sample(size: int, cases: Iterable[Case], seed: int = SEED) -> list[Case]:
+    """`size` of the cases, drawn so that every point of every story occurs as soon as all of them fit in."""
     rng = random.Random(seed)
     groups: dict[tuple[str, str], list[Case]] = {}
-    for case in matrix(seed):
-        if case.story in stories:
-            groups.setdefault((case.point, case.story), []).append(case)
-    for cases in groups.values():
-        rng.shuffle(cases)
+    for case in cases:
+        groups.setdefault((case.point, case.story), []).append(case)
     order = list(groups.values())
     rng.shuffle(order)
-    rounds = range(max(map(len, order)))
-    return [cases[n] for n in rounds for cases in order if n < len(cases)][:size]
+    for group in order:
+        rng.shuffle(group)
+    rounds = zip_longest(*order)
+    return [case for cases in rounds for case in cases if case is not None][:size]
