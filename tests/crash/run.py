@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from crash import ledger
 from crash.plan import Case
 from crash.stage import HELD, HELD_POINTS, Scene, Stage
 from crash.stories import STORIES, Told
@@ -13,10 +14,6 @@ from rigs.sandbox import READ_POINTS
 
 # From the last call to passes that are right and read back: a request that hangs 8 s, its repetition, `settle`.
 DRAIN_S = 40.0
-
-_ENTRIES = "SELECT till, ref, kind, seq, points FROM entry WHERE kind NOT IN ('opening', 'foreign')"
-_FOREIGN = "SELECT coalesce(sum(points), 0) FROM entry WHERE kind = 'foreign'"
-_PUSHES = "SELECT count(*) FROM push WHERE state IN ('sending', 'sent', 'maybe')"
 
 
 def play(scene: Scene, logs: Logs, case: Case) -> Verdict:
@@ -54,13 +51,13 @@ def _evidence(stage: Stage, told: Told) -> Evidence:
     ((points,),) = stage.rows(f"SELECT points FROM customer WHERE pass_id = '{held.id}'")
     asked = {sale: stage.call("sale.get", till=sale[0], sale_id=sale[1]) for sale in told.answers}
     return Evidence(
-        entries={row[:4]: row[4] for row in stage.rows(_ENTRIES)},
-        foreign=int(stage.rows(_FOREIGN)[0][0]),
+        entries={row[:4]: row[4] for row in stage.rows(ledger.ENTERED)},
+        foreign=int(dict(stage.rows(ledger.BROUGHT)).get(held.id, 0)) - HELD_POINTS,
         start=HELD_POINTS,
         points=points,
         shown=held.balance,
         texts=stage.texts_asked(HELD),
-        pushes=stage.rows(_PUSHES)[0][0],
+        pushes=dict(stage.rows(ledger.TEXTS)).get(held.id, 0),
         answers=told.answers,
         now=asked,
     )

@@ -6,12 +6,12 @@ its call with the same ids until it is answered, and an operator who starts the 
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from crash import ledger
 from crash.plan import SHARED, Case
 from rigs.daemon import Logs, Shop, wait_until
 from rigs.pos import Pos
@@ -42,10 +42,6 @@ discount = "5.00"
 on_redeem = "subtract"
 [program.pass]
 """
-
-_BEHIND = (
-    "SELECT count(*), count(parked) FROM mirror WHERE dirty = 1 OR settle IS NOT NULL OR look IS NOT NULL"
-)
 
 
 @dataclass
@@ -153,13 +149,10 @@ class Stage(Shop):
         """What the file (or the server) says, past the daemon."""
         if self.shared:
             return [tuple(row) for row in self._server.admin(query, self.database)]
-        with sqlite3.connect(f"file:{self.folder}/ledger.db?mode=ro", uri=True, timeout=5) as file:
-            found = file.execute(query).fetchall()
-        file.close()
-        return found
+        return ledger.rows(self.folder / "ledger.db", query)
 
     def _behind(self) -> tuple[int, int]:
-        (found,) = self.rows(_BEHIND)
+        (found,) = self.rows(ledger.BEHIND)
         return found[0], found[1]
 
     def drain(self, within: float) -> bool:
@@ -185,10 +178,7 @@ class Stage(Shop):
     def _spooled(self) -> int:
         if self.case.story != "spool":
             return 0
-        with sqlite3.connect(f"file:{self.folder}/spool.db?mode=ro", uri=True, timeout=5) as file:
-            (count,) = file.execute("SELECT count(*) FROM spooled").fetchone()
-        file.close()
-        return int(count)
+        return int(ledger.rows(self.folder / "spool.db", "SELECT count(*) FROM spooled")[0][0])
 
     # a shared ledger
 

@@ -16,8 +16,8 @@ FROZEN = ("state", "total", "discount", "due", "paid", "earned", "message")
 
 @dataclass(frozen=True)
 class Evidence:
-    """`entries` and `points`, the customer's balance kept beside them, are read from the ledger; `foreign` are
-    entries for changes by others. `texts` were asked for at the service, by `pushes` texts that the ledger
+    """`entries` and `points`, the customer's balance kept beside them, are read from the ledger; `foreign` is
+    what it took for changes by others. `texts` were asked for at the service, by `pushes` texts that the ledger
     knows of. `answers` and `now`: each sale as the POS was last told, and as `sale.get` tells it.
     """
 

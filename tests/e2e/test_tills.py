@@ -252,7 +252,7 @@ def test_a_tap_without_the_ledger(logs: Logs, server: Postgres) -> None:
         assert shop.sandbox.balance(BEN) == 5
 
 
-@pytest.mark.parametrize("point", ["P0", "P1", "P9"])
+@pytest.mark.parametrize("point", ["P0", "P1"])
 def test_a_kill_while_the_spool_is_entered(chain: Chain, server: Postgres, point: str) -> None:
     (one,) = chain(1, server=server)
     one.ask("customer.find", value=BEN)
