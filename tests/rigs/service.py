@@ -163,7 +163,7 @@ class Service:
     async def list_passes(
         self, *, created_after: str | None = None
     ) -> AsyncIterator[Answer | list[PassState]]:
-        self._note("list", "")
+        self._note("list", created_after or "")
         if self.down is not None:
             yield await self._ends(self.down, 30.0)
             return

@@ -41,6 +41,8 @@ class Directory:
         """True if the service listed its passes to the end."""
         started, wall = self._clock.steady(), self._clock.wall()
         mark = None if whole else await self._store.run(lambda tx: book.meta(tx, "listed"))
+        if mark is not None and mark > rfc3339(wall):
+            mark = None  # of a clock that was ahead, and has been put right since
         async for page in self._provider.list_passes(created_after=mark):
             if isinstance(page, Answer):
                 log.info("passes not listed", reason=page.reason)
