@@ -112,6 +112,7 @@ class _Daemon:
         shop = Shop(self.settings.till, self.settings.program, 0)
         if self.shared is not None:
             self._among = TillAmongOthers(self.shared, self.provider, shop, self.clock)
+            self.shared.on_step = self._clock_set
             self.shared.begin(LEDGER_PATIENCE_S)
             return self._among
         shop = replace(shop, version=self.store.run_now(self._enter))
@@ -128,6 +129,10 @@ class _Daemon:
         if first:
             mirror_book.recover(tx, self.settings.till, self.settings.loyalty.settle)
         self._among.join(tx)
+
+    def _clock_set(self, tx: Tx) -> None:
+        log.warning("the clock of the ledger's server was set", remedy="keep it synchronised, by small steps")
+        mirror_book.restart_settling(tx, self.settings.loyalty.settle)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()

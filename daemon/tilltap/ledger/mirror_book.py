@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Float,
     Text,
     and_,
     bindparam,
@@ -490,3 +491,19 @@ def recover(tx: Tx, owner: str, settle_s: float) -> None:
     tx.run(_UNKNOWN_SENDS, owner=owner)
     tx.run(_RENEW_SENDS, owner=owner, now=tx.now)
     tx.run(_MAYBE, owner=owner)
+
+
+_SETTLE_ALL = Sql(
+    update(t.mirror)
+    .where(or_(_m.settle.is_not(None), _m.retry > _p("now")))
+    .values(settle=case((_m.settle.is_not(None), _p("due", type_=Float))), retry=_ZERO)
+)
+_RENEW_ALL = Sql(update(t.mirror_send).values(sent=_p("now")))
+
+
+def restart_settling(tx: Tx, settle_s: float) -> None:
+    """The clock that `settle` runs by was set: nobody can say how long ago anything was sent, so every wait
+    begins anew, whichever till's it is (exactly-once.md, Clocks).
+    """
+    tx.run(_SETTLE_ALL, now=tx.now, due=tx.now + settle_s)
+    tx.run(_RENEW_ALL, now=tx.now)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, case, func, null, select
@@ -52,6 +52,8 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.05, 3.0
 # A daemon that starts while the server is away numbers its events above anything it can have numbered before;
 # what was remembered is at most half a minute old, and a till makes some events a second.
 SEQ_LEAP = 100_000
+# The server's clock and ours part by milliseconds between two transactions; more is a clock that was set.
+STEP_S = 2.0
 
 _number = bindparam("number", type_=BigInteger)
 # A number that has not been given out yet is of a time that a restored server does not remember.
@@ -87,6 +89,16 @@ class _Doubt:
     value: Any
     events: list[Event]
     fate: str | None = "in progress"
+
+
+class _Ahead(NamedTuple):
+    """How far the server's clock is ahead of ours, within the round trip that asked it."""
+
+    least: float
+    most: float
+
+    def apart(self, other: _Ahead) -> float:
+        return max(other.least - self.most, self.least - other.most, 0.0)
 
 
 class _Call:
@@ -125,6 +137,8 @@ class SharedStore(Store):
         super().__init__(spool[0], till, clock, spool[1])
         self.up = False
         self.on_change: Callable[[], object] = lambda: None
+        # Called in the first transaction after the server's clock was set: waits by it are wrong now.
+        self.on_step: Callable[[Tx], object] = lambda _tx: None
         self._server = server
         self._host = host
         self._join = join
@@ -134,6 +148,7 @@ class SharedStore(Store):
         self._current: _Call | None = None
         self._guard = threading.Lock()
         self._doubts: list[_Doubt] = []
+        self._ahead: _Ahead | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = threading.Event()  # joined, failed, or nobody there
         self._wanted = threading.Event()  # a connection is
@@ -237,9 +252,13 @@ class SharedStore(Store):
 
     def _attempt(self, link: Link, fn: Callable[[Tx], T], *, durable: bool) -> tuple[T, list[Event]]:
         try:
+            asked = self.clock.steady()
             now, holder = link.begin(self.till, durable=durable)
+            ahead = _Ahead(now - self.clock.steady(), now - asked)
             self._must_hold(holder)
             tx = self._tx(link, now)
+            if self._was_set(ahead):
+                self.on_step(tx)
             value = fn(tx)
             tx.keep_events()
             if tx.events:
@@ -261,10 +280,15 @@ class SharedStore(Store):
             if isinstance(judged, _Lost) and number is not None:
                 judged = _Lost(self._doubt(number, value, tx.events))
             raise judged from error
+        self._ahead = ahead
         if tx.events:
             crash.point("P1")
             self.last_seq = tx.events[-1].seq
         return value, tx.events
+
+    def _was_set(self, ahead: _Ahead) -> bool:
+        """Whether the server's clock made a step since our last transaction. Ours never does."""
+        return self._ahead is not None and self._ahead.apart(ahead) > STEP_S
 
     def _must_hold(self, holder: str | None) -> None:
         """Looked at in every transaction: a till that slept while another took its name writes no more."""

@@ -364,3 +364,70 @@ def test_mistakes_have_a_remedy_and_no_secret(postgres: Postgres) -> None:
     with pytest.raises(Unreachable) as caught:
         Server("postgresql://tilltap@127.0.0.1:1/x", "zz-secret-password").connect()
     assert caught.value.mistake == ""
+
+
+# -- the server's clock is set --------------------------------------------------------------------------------
+
+SETTLE_S = 100.0
+
+
+def written(tx: Tx) -> int:
+    """A pass that was written a moment ago and must be read back after `SETTLE_S`."""
+    found = customer(tx)
+    mirror_book.met(tx, found, 4)
+    mirror_book.add_send(tx, found, 5, 4)
+    row = mirror_book.get(tx, found)
+    assert row is not None
+    row.settle, row.retry = tx.now + SETTLE_S, tx.now + 5
+    mirror_book.save(tx, row)
+    return found
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_after_a_step_of_the_servers_clock_every_wait_begins_anew(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Otherwise a pass would be read back at once, or an hour too late."""
+    one, two = opened("till-1"), opened("till-2")
+    for store in (one, two):
+        store.on_step = lambda tx: mirror_book.restart_settling(tx, SETTLE_S)
+    found = one.run_now(written)
+    two.run_now(lambda _tx: None)
+    begin = Link.begin
+
+    def later(self: Link, till: str | None, *, durable: bool = True) -> tuple[float, str | None]:
+        now, holder = begin(self, till, durable=durable)
+        return now + step, holder
+
+    monkeypatch.setattr(Link, "begin", later)
+
+    def look(tx: Tx) -> tuple[float, Any, Any, list[mirror_book.Send]]:
+        claimed = mirror_book.claim(tx, "till-2", 30, SETTLE_S)
+        return tx.now, claimed, mirror_book.get(tx, found), mirror_book.sends(tx, found)
+
+    now, claimed, row, sends = two.run_now(look)  # the till that did not write it is first to notice
+    assert claimed is None, "it was read back before a late request can have arrived"
+    assert row.settle == pytest.approx(now + SETTLE_S, abs=1)
+    assert row.retry == 0.0
+    assert [send.sent for send in sends] == [pytest.approx(now, abs=1)]
+    assert two.run_now(look)[2].settle == row.settle, "it was taken for a step once more"
+
+
+def test_a_slow_answer_of_the_server_is_no_step(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = opened()
+    steps: list[float] = []
+    one.on_step = lambda tx: steps.append(tx.now)
+    begin, pauses = Link.begin, iter([0.0, 3.0, 0.0, 0.0])
+    clock = one.clock.steady
+
+    def slow(self: Link, till: str | None, *, durable: bool = True) -> tuple[float, str | None]:
+        answer = begin(self, till, durable=durable)
+        slept[0] += next(pauses)
+        return answer
+
+    slept = [0.0]
+    monkeypatch.setattr(SystemClock, "steady", lambda self: clock() + slept[0] if self is one.clock else 0.0)
+    monkeypatch.setattr(Link, "begin", slow)
+    for _ in range(2):
+        one.run_now(lambda _tx: None)
+    assert steps == []
