@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -198,10 +198,13 @@ class _LimitedError(Exception):
 async def take_apart(request: Request) -> Call:
     """ApiError 400 or 413 for what is no honest request."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise ApiError(413, f"a request has at most {MAX_BODY} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise ApiError(413, f"a request has at most {MAX_BODY} bytes")
+    except ClientDisconnect:  # a killed daemon: nobody hears this, but the journal says what came
+        raise ApiError(400, "the request did not arrive whole") from None
     return Call(
         path_key(request), dict(request.query_params), parse(bytes(body)), str(request.url.replace(query=""))
     )

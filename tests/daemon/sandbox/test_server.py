@@ -45,10 +45,11 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*TILLTAP, *args], capture_output=True, text=True, timeout=20, check=False)
 
 
-def send(url: str, request: str) -> socket.socket:
-    """A request whose answer nobody reads."""
+def send(url: str, request: str, *, body: bytes = b"", length: int = 0) -> socket.socket:
+    """A request whose answer nobody reads; `length` promises a body that may be longer than the one sent."""
     connection = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
-    connection.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer k\r\n\r\n".encode())
+    head = f"{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer k\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + body)
     return connection
 
 
@@ -157,3 +158,16 @@ def test_senseless_passes_are_a_usage_error(passes: tuple[str, ...]) -> None:
     refused = run(*(word for text in passes for word in ("--pass", text)))
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--pass" in refused.stderr
+
+
+def test_a_request_that_does_not_arrive_whole_changes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A daemon killed while it sends: the journal says that something came, and nobody is told a story."""
+    with running_sandbox(NewPass("ben", 4)) as sandbox:
+        with send(sandbox.url, "PATCH /api/v1/loyalty/ben", body=b'{"loyalty": ', length=40):
+            pass
+        until = time.monotonic() + PROMPT
+        while not sandbox.service.newest(1)[0].data.get("status") and time.monotonic() < until:
+            time.sleep(0.01)
+        assert sandbox.service.newest(1)[0].data == {"status": 400}
+        assert sandbox.balance("ben") == 4
+    assert capfd.readouterr().err == ""
