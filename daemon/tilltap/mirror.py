@@ -108,7 +108,7 @@ class Mirror:
         asked_at = self._clock.steady()
         try:
             for claimed in list(self._unfinished):
-                await self._store.run(lambda tx, c=claimed: mirror_book.abandon(tx, c, self._settle_s))  # type: ignore[misc]
+                await self._abandon(claimed)
                 self._unfinished.remove(claimed)
             found = await self._store.run(self._claim)
         except CallError:  # the ledger is busy: look again later
@@ -116,6 +116,10 @@ class Mirror:
         if found is not None:
             found.asked_at = asked_at  # a lease must not be thought longer than it is
         return found
+
+    async def _abandon(self, claimed: Pass) -> None:
+        if not await self._store.run(lambda tx: mirror_book.abandon(tx, claimed, self._settle_s)):
+            crash.point("P8")
 
     def _claim(self, tx: Tx) -> Pass | None:
         return mirror_book.claim(tx, self._till.shop.till, LEASE_S, self._settle_s)

@@ -7,7 +7,6 @@ its call with the same ids until it is answered, and an operator who starts the 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,18 +119,25 @@ class Stage(Shop):
 
     def call(self, method: str, **params: Any) -> Any:
         """Its answer, in the end. What is refused for good is an error of the story."""
-        until = time.monotonic() + PATIENCE_S
+        until, last = time.monotonic() + PATIENCE_S, ""
         while time.monotonic() < until:
             self.revive()
-            with suppress(OSError, EOFError), Pos(self.socket) as pos:
-                reply = pos.call(method, **params)
+            try:
+                with Pos(self.socket) as pos:
+                    reply = pos.call(method, **params)
+            except (OSError, EOFError) as error:
+                last = type(error).__name__
+            else:
                 if "result" in reply:
                     return reply["result"]
-                error = reply["error"].get("data", {})
+                last = error = reply["error"].get("data", {})
                 if not error.get("retry") and error.get("code") != "offline":
                     raise AssertionError(f"{method}: {reply['error']}")
             time.sleep(LOOK_S)
-        raise AssertionError(f"{method} was not answered for {PATIENCE_S:.0f} s")
+        assert self.daemon is not None
+        raise AssertionError(
+            f"{method} was not answered for {PATIENCE_S:.0f} s: {last}, {self.daemon.said()[-5:]}"
+        )
 
     def arm(self) -> None:
         self.sandbox.fault(self.case.fault, endpoint=self.case.endpoint, seconds=DELAY_S)

@@ -264,12 +264,16 @@ def _take_over(tx: Tx, found: Pass, settle_s: float) -> None:
         save(tx, found)
 
 
-def abandon(tx: Tx, claimed: Pass, settle_s: float) -> None:
-    """A turn ended without being recorded: what it sent is unknown, and the pass may be claimed at once."""
+def abandon(tx: Tx, claimed: Pass, settle_s: float) -> bool:
+    """A turn ended without being recorded: what it sent is unknown, and the pass may be claimed at once.
+    False: somebody else has it by now, who knows that already.
+    """
     row = get(tx, claimed.customer_id)
-    if row is not None and holds(row, claimed):
-        _take_over(tx, row, settle_s)
-        release(tx, claimed.customer_id)
+    if row is None or not holds(row, claimed):
+        return False
+    _take_over(tx, row, settle_s)
+    release(tx, claimed.customer_id)
+    return True
 
 
 def holds(row: Pass, claimed: Pass) -> bool:
