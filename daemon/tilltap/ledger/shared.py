@@ -108,6 +108,7 @@ class _Call:
         self.durable = durable
         self.until = time.monotonic() + WITHIN_S
         self.given_up = False
+        self.cut: Link | None = None  # the connection that was cut to end it
 
     @property
     def left(self) -> float:
@@ -199,7 +200,8 @@ class SharedStore(Store):
         with self._guard:
             call.given_up = True
             if self._current is call and self._link is not None:
-                self._link.cut()
+                call.cut = self._link
+                call.cut.cut()
                 self.up = False
 
     async def renew(self) -> None:
@@ -248,6 +250,10 @@ class SharedStore(Store):
         finally:
             with self._guard:
                 self._current = None
+            # It may have ended by itself in that moment, without noticing; and nobody uses a connection while
+            # `up` is down, to find out.
+            if call.cut is not None and call.cut is self._link:
+                self._drop()
         raise away()
 
     def _attempt(self, link: Link, fn: Callable[[Tx], T], *, durable: bool) -> tuple[T, list[Event]]:

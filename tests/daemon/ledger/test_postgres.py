@@ -19,7 +19,7 @@ from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, mirror_book, tills
 from tilltap.ledger.engine import Tx
 from tilltap.ledger.postgres import Link, Server, Unreachable
-from tilltap.ledger.shared import SharedStore
+from tilltap.ledger.shared import WITHIN_S, SharedStore
 from tilltap.ledger.spool_book import open_spool
 from tilltap.loyalty.budget import LIMIT, SPAN, Budget, NotGranted, grant
 from tilltap.stores import shared_rate
@@ -332,6 +332,33 @@ async def test_a_server_that_hangs_is_left_in_time(opened: Open) -> None:
     assert time.monotonic() - began < 1.6
     assert await store.run_local(lambda _tx: 7) == 7
     assert time.monotonic() - began < 1.8, "the thread was not freed"
+    for _ in range(100):
+        if store.up:
+            break
+        await asyncio.sleep(0.05)
+    assert await store.run(lambda _tx: 8) == 8
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_call_given_up_at_its_very_end_does_not_lose_the_ledger(opened: Open, busy: bool) -> None:
+    """Its connection is cut when the time is over; it may have come to its own end in that moment."""
+    store = opened()
+
+    def last_moment(_tx: Tx) -> None:
+        time.sleep(WITHIN_S + 0.1)
+        if busy:
+            raise psycopg.errors.LockNotAvailable
+
+    link: Any = store._link
+    if not busy:  # the commit was answered before the connection was cut
+        link.begin, link.number, link.commit = (
+            lambda *_, **__: (0.0, store.holder),
+            lambda: None,
+            lambda: None,
+        )
+    with pytest.raises(CallError):
+        await store.run(last_moment)
     for _ in range(100):
         if store.up:
             break
