@@ -1,7 +1,7 @@
 # setup: .venv with everything   demo: the worked example   test: all tests   check: format, lint, types, imports
 # bench: figures as ratios   model: search the exactly-once protocol at length   fuzz, mutants: the wallets'
 # protocols, 100 000 cases a kind, and what their tests would notice (an hour).
-# crash: kill the daemon at every crash point, in every story, with every fault (2886 runs, @@ on two cores;
+# crash: kill the daemon at every crash point, in every story, with every fault (2886 runs, 24 min on two busy cores;
 # ARGS='--jobs 2 --only redeem --sample 100 --seed 7').   soak: two tills sell for SECONDS, one killed every 10 s.
 # Needs Python >= 3.11, make and (on Debian, for what is missing) apt.
 
