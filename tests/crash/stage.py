@@ -24,6 +24,8 @@ DELAY_S = 0.4
 PATIENCE_S = 40.0
 # A look at a daemon that starts, at a ledger that is being brought up to date.
 LOOK_S = 0.03
+# A look at a server is a connection to it.
+LOOK_SHARED_S = 0.15
 # The customer of every story, and one whose only part is to be asked about.
 HELD, STRANGER = "zz-secret-cust-held", "zz-secret-cust-stranger"
 HELD_POINTS = 4
@@ -178,7 +180,7 @@ class Stage(Shop):
                 if self.case.fault == "401":
                     # A refused key is tried again every half minute; any answer that comes through ends the pause.
                     self.call("customer.find", value=STRANGER)
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_SHARED_S if self.shared else LOOK_S)
         return False
 
     def _spooled(self) -> int:
