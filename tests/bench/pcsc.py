@@ -6,7 +6,6 @@ least is a bare pyscard loop that sends the same bytes and gets the same answers
 
 from __future__ import annotations
 
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,6 @@ if __name__ == "__main__":
 from rigs import pcsc
 from rigs.pcsc import Counting
 from tilltap_drivers.contract import PassRead
-from tilltap_drivers.nfc.converse import prepare
 from tilltap_drivers.nfc.phones import Device
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc.reader import _Watch
@@ -130,7 +128,7 @@ def ours_read(context: Context, reader: str) -> None:
     wallet: Wallet = pcsc.wallet()
     watch = _Watch(context, reader, wallet, lambda _: None)
     for _ in range(PRESENTATIONS):
-        result = watch._read(prepare(wallet, secrets.token_bytes, time.time))
+        result = watch._read()
         assert isinstance(result, PassRead), result
 
 

@@ -10,26 +10,11 @@ from dataclasses import replace
 
 from tilltap_drivers.contract import DriverEvent, Health, Observer, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.io.worker import Worker
-from tilltap_drivers.nfc.converse import Prepared, card_by_uid, prepare, present, unknown_card
-from tilltap_drivers.nfc.errors import Removed
+from tilltap_drivers.nfc.visits import BLINK, Transmit, Visits, again_after, observed
 from tilltap_drivers.nfc.wallet import CardReading, Wallet
 from tilltap_drivers.pcsc.names import find, matching
 from tilltap_drivers.pcsc.scard import Card, CardBusy, CardGone, Context, State
 from tilltap_drivers.pcsc.settings import PcscSettings
-
-# Seconds until a phone that was locked, or that lost contact and is still there, is tried again (contract
-# 3.3: every second).
-AGAIN = 1.0
-
-# Seconds a device may seem gone after it was read and still be the same one: the field reset that ends a
-# reading takes it away for as long as the reader needs to find it again, and pcscd looks only every 0.4 s at
-# readers that do not tell. Nobody exchanges two phones that fast, and a pass that wants a fingerprint for
-# each reading would be `locked` the second time.
-BLINK = 0.6
-
-# Seconds within which a device must have said nothing twice to count as one without a pass. Once is a hand
-# with a ring on it, or a phone at the edge of the field.
-SILENCE = 3 * AGAIN
 
 # Seconds `present` waits for pcscd, below the 50 ms it may take on the event loop. pcscd answers in 0.2 ms.
 ASK = 0.04
@@ -133,32 +118,24 @@ class _Watch:
     ) -> None:
         self._context = context
         self._reader = reader
-        self._wallet = wallet
+        self._visits = Visits(wallet, secrets.token_bytes, time.time, time.monotonic)
         self._put = put
         self._observe = observe
         self._state = State()
         self._busy = False
-        self._silent = float("-inf")  # when a device last said nothing
 
     def until(self, stopped: Callable[[], bool]) -> None:
-        prepared = self._prepare()
         while not stopped():
             if not self._state.present:
                 self._state = self._context.wait(self._reader, self._state)
                 continue
-            result = self._read(prepared)
-            prepared = self._prepare()
+            result = self._read()
             if result is not None:
                 self._put(result)
-            if result is None or _changes_by_itself(result):
-                self._until_gone(stopped, AGAIN)
-            else:
-                self._until_gone(stopped, None, BLINK)
+            again = again_after(result)
+            self._until_gone(stopped, again, BLINK if again is None else 0.0)
 
-    def _prepare(self) -> Prepared:
-        return prepare(self._wallet, secrets.token_bytes, time.time)
-
-    def _until_gone(self, stopped: Callable[[], bool], within: float | None, blink: float = 0.0) -> None:
+    def _until_gone(self, stopped: Callable[[], bool], within: float | None, blink: float) -> None:
         """Until the device has left, and stayed away for `blink` seconds, or `within` seconds have passed."""
         deadline = None if within is None else time.monotonic() + within
         count = self._state.count
@@ -177,69 +154,37 @@ class _Watch:
             self._state = self._context.wait(self._reader, self._state, left)
         return self._state.present
 
-    def _read(self, prepared: Prepared) -> PassRead | ReadFailure | None:
+    def _read(self) -> PassRead | ReadFailure | None:
         """One conversation with the device; None if there is nothing to tell of it, or not yet."""
-        result = None
         try:
             with self._context.connect(self._reader) as card:
                 self._say_busy(busy=False)
-                result = self._converse(card, prepared)
+                transmit = observed(_transmit(card), self._observe)
+                return self._visits.read(transmit, lambda: _uid(transmit))
         except CardBusy:
             self._say_busy(busy=True)
             return None
         except CardGone:
-            pass
-        return result or self._silence()
-
-    def _silence(self) -> ReadFailure | None:
-        before, self._silent = self._silent, time.monotonic()
-        if self._silent - before > SILENCE:
-            return None
-        self._silent = float("-inf")
-        return unknown_card()
+            return self._visits.silence()
 
     def _say_busy(self, *, busy: bool) -> None:
         if busy != self._busy:
             self._busy = busy
             self._put(Health("silent", BUSY) if busy else Health("up"))
 
-    def _converse(self, card: Card, prepared: Prepared) -> PassRead | ReadFailure | None:
-        conversation, answered = present(self._wallet, prepared), False
+
+def _transmit(card: Card) -> Transmit:
+    """Answers nothing if the card has left: what pcscd itself says when it leaves during an exchange."""
+
+    def transmit(command: bytes) -> bytes:
         try:
-            command = next(conversation)
-            while True:
-                response = self._transmit(card, command)
-                answered = answered or bool(response)
-                command = conversation.send(response)
-        except StopIteration as end:
-            result: PassRead | ReadFailure = end.value
-        if isinstance(result, PassRead):
-            return result
-        return self._by_uid(card, result) if answered else None
+            return card.transmit(command)
+        except CardGone:
+            return b""
 
-    def _by_uid(self, card: Card, result: ReadFailure) -> PassRead | ReadFailure:
-        if not self._wallet.cards.uid or result != unknown_card():
-            return result
-        answer = self._transmit(card, GET_UID)
-        return card_by_uid(self._wallet, result, answer[:-2]) if answer[-2:] == b"\x90\x00" else result
-
-    def _transmit(self, card: Card, command: bytes) -> bytes:
-        if self._observe is None:
-            return _transmit(card, command)
-        self._observe(">", command)
-        response = _transmit(card, command)
-        self._observe("<", response)
-        return response
+    return transmit
 
 
-def _changes_by_itself(result: PassRead | ReadFailure) -> bool:
-    """Whether the same device, left where it is, may soon give another result."""
-    return isinstance(result, ReadFailure) and (result.status == "locked" or result.reason == Removed.reason)
-
-
-def _transmit(card: Card, command: bytes) -> bytes:
-    """Nothing at all if the card has left: what pcscd itself answers when it leaves during an exchange."""
-    try:
-        return card.transmit(command)
-    except CardGone:
-        return b""
+def _uid(transmit: Transmit) -> bytes:
+    answer = transmit(GET_UID)
+    return answer[:-2] if answer[-2:] == b"\x90\x00" else b""

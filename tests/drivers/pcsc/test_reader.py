@@ -21,8 +21,9 @@ from rigs.pcsc import READ, Counting, LiftedAt, Stuck, android, iphone
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc import converse
 from tilltap_drivers.nfc.phones import ApplePass, Device, IPhone, MuteCard, NdefTag, PaymentCard
+from tilltap_drivers.nfc.visits import AGAIN
 from tilltap_drivers.nfc.words import AUTHENTICATE, CHOOSE, UNLOCK
-from tilltap_drivers.pcsc.reader import AGAIN, BUSY, PcscDriver
+from tilltap_drivers.pcsc.reader import BUSY, PcscDriver
 from tilltap_drivers.pcsc.scard import Context, State
 from tilltap_drivers.pcsc.settings import PcscSettings
 from tilltap_drivers.pcsc.virtual import Slot, VirtualReaders

@@ -12,7 +12,8 @@ from smartcard import scard
 from rigs import pcsc
 from tilltap_drivers.contract import DriverEvent, PassRead, ReaderFault
 from tilltap_drivers.nfc.phones import Device
-from tilltap_drivers.pcsc.reader import BLINK, _Watch
+from tilltap_drivers.nfc.visits import BLINK
+from tilltap_drivers.pcsc.reader import _Watch
 from tilltap_drivers.pcsc.scard import Card, CardBusy, CardGone, Context, State
 
 PRESENT, EMPTY, CHANGED = scard.SCARD_STATE_PRESENT, scard.SCARD_STATE_EMPTY, scard.SCARD_STATE_CHANGED

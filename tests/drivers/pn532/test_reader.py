@@ -18,11 +18,12 @@ from rigs.pcsc import COLLECTOR, GOOGLE_KEY, RANDOM, Counting, android, iphone, 
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc import converse
 from tilltap_drivers.nfc.phones import Device, MuteCard, NdefTag, PaymentCard
+from tilltap_drivers.nfc.visits import AGAIN, BLINK
 from tilltap_drivers.nfc.wallet import GoogleKey, GoogleWallet, Wallet
 from tilltap_drivers.nfc.words import AUTHENTICATE, UNLOCK
 from tilltap_drivers.pn532 import ecp
 from tilltap_drivers.pn532.chip import RAISED_BAUD
-from tilltap_drivers.pn532.reader import AGAIN, BLINK, Pn532Driver
+from tilltap_drivers.pn532.reader import Pn532Driver
 from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.pn532.simulator import Pn532Simulator
 from tilltap_drivers.pn532.virtual import Lifted
