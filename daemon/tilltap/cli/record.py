@@ -36,8 +36,8 @@ def record(
 ) -> None:
     """Record what a reader says, with pass values, chip numbers and everything encrypted taken off.
 
-    The daemon must be stopped meanwhile: a reader serves one program. The tape is a text file for support,
-    and plays with driver = "replay".
+    For vtap, pcsc and pn532 readers. The daemon must be stopped meanwhile: a reader serves one program. The
+    tape is a text file for support, and plays with driver = "replay".
 
     Example: tilltap record --config tilltap.toml --reader counter --out counter.tape --seconds 60
     """

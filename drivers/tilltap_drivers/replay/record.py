@@ -22,6 +22,7 @@ from tilltap_drivers.contract import (
 )
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.replay.golden import Tap, to_json
 from tilltap_drivers.replay.play import play
 from tilltap_drivers.replay.scrub import StandIns, scrub_apdus, scrub_frames
@@ -35,7 +36,7 @@ STEPS_LIMIT = 50_000
 # Sets of stand-ins tried until the tape gives what the reader gave: one may look like a frame's mark.
 DRAWS = 20
 
-RECORDABLE = ("vtap", "pcsc")
+RECORDABLE = ("vtap", "pcsc", "pn532")
 
 
 class RecordError(Exception):
@@ -60,13 +61,21 @@ def recorded_driver(settings: Any, wallet: Wallet, observe: Observer) -> Driver:
         from tilltap_drivers.vtap.reader import VtapDriver
 
         return VtapDriver(settings, observe)
-    if isinstance(settings, PcscSettings):
-        try:
+    try:
+        if isinstance(settings, PcscSettings):
             from tilltap_drivers.pcsc.reader import PcscDriver
-        except ImportError as error:
-            raise RecordError(f"driver pcsc lacks {error.name}: pip install 'tilltap[pcsc]'") from None
-        return PcscDriver(settings, wallet, observe)
-    raise RecordError(f"reader {settings.name}: only {' and '.join(RECORDABLE)} readers can be recorded")
+
+            return PcscDriver(settings, wallet, observe)
+        if isinstance(settings, Pn532Settings):
+            from tilltap_drivers.pn532.reader import Pn532Driver
+
+            return Pn532Driver(settings, wallet, observe)
+    except ImportError as error:
+        kind = "pcsc" if isinstance(settings, PcscSettings) else "pn532"
+        package = (error.name or "").partition(".")[0]
+        raise RecordError(f"driver {kind} lacks {package}: pip install 'tilltap[{kind}]'") from None
+    *others, last = RECORDABLE
+    raise RecordError(f"reader {settings.name}: only {', '.join(others)} and {last} readers can be recorded")
 
 
 class Recorder:

@@ -104,7 +104,7 @@ def test_a_port_that_another_program_holds(shop: Path) -> None:
         (
             ("--reader", "tape", "--out", "x.tape"),
             1,
-            "reader tape: only vtap and pcsc readers can be recorded",
+            "reader tape: only vtap, pcsc and pn532 readers can be recorded",
         ),
         (("--reader", "counter", "--out", "x.txt"), 3, "the name of a tape ends in .tape"),
         (("--reader", "counter", "--out", "old.tape"), 1, "old.tape: File exists (choose another --out)"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,12 @@ from rigs.pty_port import PtyPort
 from rigs.tapes import load, play
 from tilltap_drivers.contract import Driver, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc.phones import Device, NdefTag, PaymentCard
+from tilltap_drivers.nfc.visits import BLINK
 from tilltap_drivers.nfc.wallet import AppleWallet, Wallet
+from tilltap_drivers.nfc.words import AUTHENTICATE
 from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.pn532.settings import Pn532Settings
+from tilltap_drivers.pn532.simulator import Pn532Simulator
 from tilltap_drivers.replay import record
 from tilltap_drivers.replay.golden import Tap, from_json
 from tilltap_drivers.replay.reader import ReplayDriver
@@ -151,7 +158,54 @@ async def test_the_same_value_has_the_same_stand_in(pty: PtyPort) -> None:
     assert first == third != second
 
 
-async def test_phones_and_cards_at_a_pcsc_reader(tmp_path: Path) -> None:
+@dataclass
+class Desk:
+    """A plain reader: what is held to it and taken away again."""
+
+    settings: PcscSettings | Pn532Settings
+    name: str
+    hold: Callable[[Device], None]
+    clear: Callable[[], None]
+
+    async def visited(self, devices: Sequence[Device], recorder: Listening) -> Recording:
+        """One after the other, until each has given its event."""
+
+        async def visits() -> None:
+            for number, device in enumerate(devices, start=1):
+                await to_thread.run_sync(self.hold, device)
+                await recorder.until(number)
+                await to_thread.run_sync(self.clear)
+
+        return await recorded(recorder, self.settings, pcsc.wallet(), visits)
+
+
+@contextmanager
+def pcsc_desk(_: Path) -> Iterator[Desk]:
+    with pcsc.pcscd() as readers:
+        (name,) = readers.names
+        settings = PcscSettings("desk", name, ("ndef", "uid"))
+        yield Desk(settings, name, readers.slots[0].present, lambda: pcsc.take_away(readers))
+
+
+@contextmanager
+def pn532_desk(folder: Path) -> Iterator[Desk]:
+    with Pn532Simulator(folder / "pn532") as board:
+
+        def clear() -> None:
+            board.remove()
+            time.sleep(1.4 * BLINK)
+
+        yield Desk(
+            Pn532Settings("desk", str(board.link), cards=("ndef", "uid")), "PN532v1.6", board.present, clear
+        )
+
+
+DESKS = pytest.mark.parametrize("desk", [pcsc_desk, pn532_desk])
+DeskAt = Callable[[Path], AbstractContextManager[Desk]]
+
+
+@DESKS
+async def test_phones_and_cards_at_a_plain_reader(tmp_path: Path, desk: DeskAt) -> None:
     card_number, said = b"\x04\xa1\xb2\xc3\xd4\xe5\xf6", "a-card-holder"
     come: list[Device] = [
         pcsc.iphone("MEMBER-0042"),
@@ -159,23 +213,17 @@ async def test_phones_and_cards_at_a_pcsc_reader(tmp_path: Path) -> None:
         pcsc.android("member-0043"),
         PaymentCard(uid=card_number),
         NdefTag(b"\xd1\x01" + bytes((len(said) + 3,)) + b"T\x02en" + said.encode()),
+        pcsc.iphone("MEMBER-0044", unlocked=False),
     ]
     recorder = Listening()
-    with pcsc.pcscd() as readers:
-        settings = PcscSettings("desk", readers.names[0], ("ndef", "uid"))
-
-        async def taps() -> None:
-            for number, device in enumerate(come, start=1):
-                await to_thread.run_sync(readers.slots[0].present, device)
-                await recorder.until(number)
-                await to_thread.run_sync(pcsc.take_away, readers)
-
-        recording = await recorded(recorder, settings, pcsc.wallet(), taps)
-        assert parse_tape(recording.tape, "x").headers == {"Reader": readers.names[0], "Date": DATE}
+    with desk(tmp_path) as reader:
+        recording = await reader.visited(come, recorder)
+    assert parse_tape(recording.tape, "x").headers == {"Reader": reader.name, "Date": DATE}
     again = await replayed(tmp_path, recording)
     assert [without_value(tap) for tap in again] == [without_value(tap) for tap in recorder.taps]
-    sources = ["apple-vas", "google-smart-tap", "google-smart-tap", "card", "card"]
+    sources = ["apple-vas", "google-smart-tap", "google-smart-tap", "card", "card", "apple-vas"]
     assert [tap.source for tap in again] == sources
+    assert again[-1] == ReadFailure("locked", AUTHENTICATE, "apple-vas")
     values = [tap.value for tap in again if isinstance(tap, PassRead)]
     assert values[0] == values[1] != values[2]
     text = told(recording)
@@ -190,19 +238,14 @@ async def test_phones_and_cards_at_a_pcsc_reader(tmp_path: Path) -> None:
     assert not [one for one in secret if one in text]
 
 
-async def test_nothing_of_an_exchange_that_could_be_opened_is_on_the_tape() -> None:
+@DESKS
+async def test_nothing_of_an_exchange_that_could_be_opened_is_on_the_tape(
+    tmp_path: Path, desk: DeskAt
+) -> None:
     """Of every APDU only what is the same in every shop, and lengths."""
-    recorder = Listening()
-    with pcsc.pcscd() as readers:
-        heard = pcsc.Counting(pcsc.iphone("MEMBER-0042")), pcsc.Counting(pcsc.android("MEMBER-0042"))
-
-        async def taps() -> None:
-            for number, device in enumerate(heard, start=1):
-                await to_thread.run_sync(readers.slots[0].present, device)
-                await recorder.until(number)
-                await to_thread.run_sync(pcsc.take_away, readers)
-
-        recording = await recorded(recorder, PcscSettings("desk", readers.names[0]), pcsc.wallet(), taps)
+    heard = pcsc.Counting(pcsc.iphone("MEMBER-0042")), pcsc.Counting(pcsc.android("MEMBER-0042"))
+    with desk(tmp_path) as reader:
+        recording = await reader.visited(heard, Listening())
     steps = [step for step in parse_tape(recording.tape, "x").steps if isinstance(step, Step)]
     sent = [step.data for step in steps if step.direction == ">"]
     was = [command for device in heard for command in device.commands]
@@ -215,6 +258,17 @@ async def test_nothing_of_an_exchange_that_could_be_opened_is_on_the_tape() -> N
     assert len(smart_tap) >= 2
     for command, answer in smart_tap:  # nonces, signatures, public keys, bundles
         assert set(command[5:]) == set(answer[:-2]) == {0}
+
+
+async def test_a_card_without_apdus_at_a_pn532(tmp_path: Path) -> None:
+    number = bytes.fromhex("04a1b2c3d4e580")
+    with pn532_desk(tmp_path) as reader:
+        reader.hold = partial(reader.hold, iso_dep=False)
+        recording = await reader.visited([PaymentCard(number)], Listening())
+    (tap,) = await replayed(tmp_path, recording)
+    assert isinstance(tap, PassRead)
+    assert (tap.source, len(tap.uid), tap.uid == number.hex().upper()) == ("card", 14, False)
+    assert number.hex().upper().encode() not in told(recording)
 
 
 @pytest.mark.parametrize("limit", ["BYTES_LIMIT", "STEPS_LIMIT"])
@@ -245,7 +299,7 @@ async def test_a_reader_that_goes_ends_the_recording(pty: PtyPort) -> None:
 
 
 async def test_a_replay_is_not_recorded() -> None:
-    with pytest.raises(RecordError, match="reader desk: only vtap and pcsc readers"):
+    with pytest.raises(RecordError, match="reader desk: only vtap, pcsc and pn532 readers"):
         recorded_driver(ReplaySettings("desk", "x.tape"), Wallet(), lambda _way, _data: None)
 
 
