@@ -1,7 +1,7 @@
 """The simulated readers of the demo: what stands in its configuration, and what a tap is.
 
-Both are the ones that the tests use. With `pcsc` the phones are an iPhone and an Android whose passes the
-daemon really decrypts, behind a pcscd of the demo's own.
+They are the ones that the tests use. With `pcsc` and `pn532` the phones are an iPhone and an Android whose
+passes the daemon really decrypts, behind a pcscd of the demo's own or a chip on a pty.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from tilltap.errors import StartError
+
+if TYPE_CHECKING:
+    from tilltap_drivers.nfc.phones import Device
 
 # A reader starts in half a second on a small machine; a slow one may take ten times that.
 START_S = 15.0
 # pcscd looks into its readers' fields every 0.4 s; a reading that takes much longer is one it has missed.
 READ_S = 3.0
-# Between two phones the field is empty for as long as pcscd and the driver need to tell them apart.
+# Between two phones the field is empty for as long as a reader and its driver need to tell them apart.
 AWAY_S = 1.5
 TRIES = 3
 
@@ -65,14 +69,52 @@ def vtap(folder: Path) -> Iterator[Counter]:
             reader.terminate()
 
 
+class Field(Protocol):
+    """Of a simulated reader: at most one phone is in it."""
+
+    def present(self, device: Device) -> None: ...
+    def until_read(self, within: float) -> bool: ...
+    def remove(self) -> None: ...
+
+
 @contextmanager
 def pcsc(folder: Path) -> Iterator[Counter]:
     """A reader of vpcd in a private pcscd; `anna` has an iPhone, everybody else an Android phone."""
-    for package in ("smartcard", "cryptography"):
-        if find_spec(package) is None:
-            raise StartError(f"--reader pcsc needs the package {package}: pip install 'tilltap[pcsc]'")
-    from tilltap_drivers.nfc.phones import Android, ApplePass, Device, GooglePass, IPhone
+    _need("pcsc", "smartcard", "cryptography")
     from tilltap_drivers.pcsc.virtual import VirtualError, VirtualReaders
+
+    try:
+        with VirtualReaders(folder / "pcscd") as readers:
+            yield _phones(
+                folder, "pcsc", f'match = "{readers.names[0]}"', readers.slots[0], readers.environment
+            )
+    except VirtualError as error:
+        raise StartError(f"--reader pcsc: {error}") from None
+
+
+@contextmanager
+def pn532(folder: Path) -> Iterator[Counter]:
+    """A chip on a pty; the phones are those of `pcsc`."""
+    _need("pn532", "nfc", "cryptography")
+    from tilltap_drivers.pn532.simulator import Pn532Simulator
+
+    with Pn532Simulator(folder / "pn532") as board:
+        yield _phones(folder, "pn532", f'port = "{board.link}"', board)
+
+
+def _need(driver: str, *packages: str) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            raise StartError(
+                f"--reader {driver} needs the package {package}: pip install 'tilltap[{driver}]'"
+            )
+
+
+def _phones(
+    folder: Path, driver: str, where: str, reader: Field, environment: Mapping[str, str] | None = None
+) -> Counter:
+    """Passes and keys of the demo's own at a reader that does not decrypt."""
+    from tilltap_drivers.nfc.phones import Android, ApplePass, GooglePass, IPhone
 
     apple, google = _key(folder / "apple.key"), _key(folder / "google.key")
 
@@ -83,28 +125,22 @@ def pcsc(folder: Path) -> Iterator[Counter]:
         passes = [GooglePass(COLLECTOR, value)]
         return Android(passes, {COLLECTOR: {1: google}}, random=secrets.token_bytes)
 
-    try:
-        with VirtualReaders(folder / "pcscd") as readers:
-            (slot,) = readers.slots
+    def tap(customer: str, value: str) -> None:
+        held = phone(customer, value)
+        for _ in range(TRIES):
+            time.sleep(AWAY_S)
+            reader.present(held)
+            read = reader.until_read(READ_S)
+            reader.remove()
+            if read:
+                break
 
-            def tap(customer: str, value: str) -> None:
-                held = phone(customer, value)
-                for _ in range(TRIES):
-                    time.sleep(AWAY_S)
-                    slot.present(held)
-                    read = slot.until_read(READ_S)
-                    slot.remove()
-                    if read:
-                        break
-
-            config = (
-                f'[wallet.apple]\npass_type_id = "{TYPE_ID}"\nkeys = ["apple.key"]\n'
-                f'[wallet.google]\ncollector_id = "{COLLECTOR}"\nkey = "google.key"\n'
-                f'[[reader]]\nname = "counter"\ndriver = "pcsc"\nmatch = "{readers.names[0]}"\n'
-            )
-            yield Counter(config, tap, readers.environment)
-    except VirtualError as error:
-        raise StartError(f"--reader pcsc: {error}") from None
+    config = (
+        f'[wallet.apple]\npass_type_id = "{TYPE_ID}"\nkeys = ["apple.key"]\n'
+        f'[wallet.google]\ncollector_id = "{COLLECTOR}"\nkey = "google.key"\n'
+        f'[[reader]]\nname = "counter"\ndriver = "{driver}"\n{where}\n'
+    )
+    return Counter(config, tap, environment or {})
 
 
 def _key(file: Path) -> bytes:
@@ -117,4 +153,4 @@ def _key(file: Path) -> bytes:
     return from_scalar(scalar).public
 
 
-READERS = {"vtap": vtap, "pcsc": pcsc}
+READERS = {"vtap": vtap, "pcsc": pcsc, "pn532": pn532}

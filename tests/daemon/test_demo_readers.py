@@ -12,8 +12,8 @@ from tilltap.errors import StartError
 from tilltap_drivers.pcsc import virtual
 
 
-def refused(folder: Path) -> str:
-    with pytest.raises(StartError) as caught, demo_readers.pcsc(folder):
+def refused(folder: Path, reader: str = "pcsc") -> str:
+    with pytest.raises(StartError) as caught, demo_readers.READERS[reader](folder):
         pass
     (line,) = caught.value.lines
     return line
@@ -26,11 +26,17 @@ def test_without_vpcd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("package", ["smartcard", "cryptography"])
-def test_without_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+@pytest.mark.parametrize(
+    ("reader", "package"),
+    [("pcsc", "smartcard"), ("pcsc", "cryptography"), ("pn532", "nfc"), ("pn532", "cryptography")],
+)
+def test_without_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, package: str
+) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(demo_readers, "find_spec", lambda name: None if name == package else find(name))
-    assert refused(tmp_path) == f"--reader pcsc needs the package {package}: pip install 'tilltap[pcsc]'"
+    line = f"--reader {reader} needs the package {package}: pip install 'tilltap[{reader}]'"
+    assert refused(tmp_path, reader) == line
 
 
 def test_its_keys_are_nobody_else_s(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def demo(
     ] = False,
     reader: Annotated[
         str,
-        typer.Option(metavar="DRIVER", help="The simulated reader: vtap, or pcsc with phones of its own."),
+        typer.Option(
+            metavar="DRIVER", help="The simulated reader: vtap; pcsc or pn532 with phones of its own."
+        ),
     ] = "vtap",
     program: Annotated[
         Path | None,

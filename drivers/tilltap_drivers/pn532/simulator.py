@@ -12,6 +12,7 @@ import termios
 import threading
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,28 @@ _SPEEDS = {
 }
 
 
+class _Watched:
+    """A device that tells when a conversation with it is over."""
+
+    def __init__(self, device: Device, over: Callable[[], None]) -> None:
+        self._device = device
+        self._over = over
+        self._talked = False
+
+    @property
+    def uid(self) -> bytes:
+        return self._device.uid
+
+    def answer(self, command: bytes) -> bytes:
+        self._talked = True
+        return self._device.answer(command)
+
+    def field_off(self) -> None:
+        self._device.field_off()
+        if self._talked:
+            self._over()
+
+
 class Pn532Simulator:
     """`link` is what a driver opens. `delay`: seconds each frame is late; `noise`: bytes before each."""
 
@@ -36,15 +59,21 @@ class Pn532Simulator:
         self.noise = b""
         self._lock = threading.Lock()
         self._pulled = threading.Event()
+        self._read = threading.Event()
         self._thread: threading.Thread | None = None
 
     def present(self, device: Device, *, iso_dep: bool = True, waits: bool = False) -> None:
         with self._lock:
-            self.chip.present(device, iso_dep=iso_dep, waits=waits)
+            self._read.clear()
+            self.chip.present(_Watched(device, self._read.set), iso_dep=iso_dep, waits=waits)
 
     def remove(self) -> None:
         with self._lock:
             self.chip.remove()
+
+    def until_read(self, within: float) -> bool:
+        """Until the reader has ended its conversation by resetting the field, or the device has left."""
+        return self._read.wait(within)
 
     def plug(self) -> None:
         """Power on, and the link is there when this returns."""
