@@ -46,7 +46,8 @@ def _key_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
 
 def _wallet_keys(written: Document, base_dir: Path) -> Iterator[Mistake]:
     apple, google = ("wallet", "apple", "keys"), ("wallet", "google", "key")
-    for path in [*((*apple, place) for place in written.places(apple)), google]:
+    several = [(*keys, place) for keys in (apple, google) for place in written.places(keys)]
+    for path in (*several, google):
         try:
             if name := written.get(path, ""):
                 load_key_file(name, base_dir)

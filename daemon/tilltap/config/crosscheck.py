@@ -182,12 +182,23 @@ def _frame_mistake(document: Document, reader: KeyPath, problem: str) -> Mistake
     )
 
 
+def _key_versions(document: Document) -> Iterator[Mistake]:
+    google: KeyPath = ("wallet", "google")
+    if not document.has(google) or document.anything_wrong_in(google):
+        return
+    keys, versions = (len(document.places((*google, key))) or 1 for key in ("key", "key_version"))
+    if keys != versions:
+        hint = "give each key its version, in the same order"
+        yield Mistake((*google, "key_version"), f"names {versions} of {keys} versions", hint)
+
+
 def _wallet(document: Document) -> Iterator[Mistake]:
     """Readers that do not decrypt by themselves need keys, or cards that need none."""
     wallet: KeyPath = ("wallet",)
     if document.has(wallet):
         if not document.anything_wrong_in(wallet) and not document.get(wallet, {}):
             yield Mistake(wallet, "names nobody's passes", "add a [wallet.apple] or a [wallet.google] table")
+        yield from _key_versions(document)
         return
     for place in document.places(("reader",)):
         reader: KeyPath = ("reader", place)

@@ -14,6 +14,8 @@ from tilltap.config.mistakes import did_you_mean, shown
 from tilltap.config.types import (
     CollectorId,
     CurrencyCode,
+    KeyFiles,
+    KeyVersions,
     Label,
     LedgerUrl,
     MessageText,
@@ -38,6 +40,8 @@ MOST_POINTS = 1_000_000
 Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
 # Below a second no request is over; one that a service still applies after an hour is a fault to report.
 SETTLE_SECONDS = (1, 3600)
+# Phones and tills that ask a time server differ by a second or two; beyond a day it is no window.
+WINDOW_SECONDS = (5, 86_400)
 # The kinds of Google pass, as tilltap_drivers.nfc.wallet.OBJECT_TYPES names them.
 GoogleObject = Literal[
     "loyalty",
@@ -197,6 +201,10 @@ class AppleWallet(Table):
     keys: list[PathText] = Field(min_length=1, max_length=CANDIDATES_LIMIT, examples=[["apple-1.pem"]])
     """Files with the private keys (P-256, PEM or DER) of these passes, one key each. A bare name is looked up
     in `$CREDENTIALS_DIRECTORY` first."""
+    window: int | None = Field(default=None, ge=WINDOW_SECONDS[0], le=WINDOW_SECONDS[1])
+    """Seconds by which the phone's clock may differ from the till's, for a till whose clock is always right:
+    an older copy of a tap is refused, also after a restart. Without it only copies of what this run of the
+    daemon has read are."""
 
 
 class GoogleWallet(Table):
@@ -204,10 +212,11 @@ class GoogleWallet(Table):
 
     collector_id: CollectorId = Field(examples=["20180608"])
     """The collector the passes may be given to."""
-    key: PathText = Field(examples=["google.pem"])
-    """File with the collector's private key (P-256, PEM or DER)."""
-    key_version: int = Field(default=1, ge=0, le=2**32 - 1)
-    """Version under which the key's public half is registered with Google."""
+    key: KeyFiles = Field(examples=["google.pem"])
+    """File with the collector's private key (P-256, PEM or DER), or a list of them, in the order in which a
+    tap tries them."""
+    key_version: KeyVersions = Field(default=[1])
+    """Version under which the key's public half is registered with Google; of several keys a list."""
     objects: list[GoogleObject] = Field(default=["loyalty"], min_length=1)
     """Kinds of pass that identify a customer, in order of preference."""
 

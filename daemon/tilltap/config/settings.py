@@ -35,19 +35,19 @@ class LoyaltySettings:
 
 @dataclass(frozen=True, slots=True)
 class AppleSettings:
-    """`keys` are files as written, for `secrets.load_key_file`."""
+    """`keys` are files as written, for `secrets.load_key_file`; `window` in seconds."""
 
     pass_type_ids: tuple[str, ...]
     keys: tuple[str, ...]
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GoogleSettings:
-    """`key` is a file as written, for `secrets.load_key_file`."""
+    """`keys`: (version, file as written, for `secrets.load_key_file`), in the order of trying."""
 
     collector_id: int
-    key: str
-    key_version: int
+    keys: tuple[tuple[int, str], ...]
     objects: tuple[str, ...]
 
 
@@ -177,11 +177,14 @@ def _loyalty(loyalty: model.Loyalty, base_dir: Path) -> LoyaltySettings:
 def _wallet(wallet: model.Wallet | None) -> WalletSettings:
     apple, google = (wallet.apple, wallet.google) if wallet else (None, None)
     return WalletSettings(
-        AppleSettings(tuple(apple.pass_type_id), tuple(apple.keys)) if apple else None,
-        GoogleSettings(int(google.collector_id), google.key, google.key_version, tuple(google.objects))
-        if google
-        else None,
+        AppleSettings(tuple(apple.pass_type_id), tuple(apple.keys), apple.window) if apple else None,
+        _google(google) if google else None,
     )
+
+
+def _google(google: model.GoogleWallet) -> GoogleSettings:
+    keys = tuple(zip(google.key_version, google.key, strict=True))
+    return GoogleSettings(int(google.collector_id), keys, tuple(google.objects))
 
 
 def _ledger(ledger: model.Ledger, base_dir: Path) -> LedgerSettings:

@@ -228,6 +228,25 @@ def _pass_type_ids(value: object) -> list[str]:
     return names
 
 
+def _key_files(value: object) -> list[str]:
+    """One path or a list of them, as a list."""
+    paths = [_path(path) for path in (value if isinstance(value, list) else [value])]
+    if not 1 <= len(paths) <= CANDIDATES_LIMIT:
+        refuse(f"names {len(paths)} keys", f"a tap may try each of them: 1 to {CANDIDATES_LIMIT}")
+    return paths
+
+
+def _key_versions(value: object) -> list[int]:
+    """One number of 32 bits or a list of them, as a list."""
+    numbers: list[Any] = value if isinstance(value, list) else [value]
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < 2**32:
+            refuse(f"{shown(number)} is not a key version", f"a whole number from 0 to {2**32 - 1}")
+    if len(set(numbers)) < len(numbers):
+        refuse("names a version twice", "each key has its own")
+    return numbers
+
+
 def _collector_id(value: object) -> str:
     number = text(value)
     if not re.fullmatch(r"[0-9]{1,10}", number) or not 0 < int(number) < 2**32:
@@ -264,6 +283,17 @@ PassTypeIds = Annotated[
     list[str],
     BeforeValidator(_pass_type_ids),
     _schema(anyOf=[{"type": "string"}, {"type": "array", "items": {"type": "string"}}]),
+]
+KeyFiles = Annotated[
+    list[str],
+    BeforeValidator(_key_files),
+    _schema(anyOf=[{"type": "string"}, {"type": "array", "items": {"type": "string"}}]),
+]
+_VERSION = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+KeyVersions = Annotated[
+    list[int],
+    BeforeValidator(_key_versions),
+    _schema(anyOf=[_VERSION, {"type": "array", "items": _VERSION}]),
 ]
 CollectorId = Annotated[str, BeforeValidator(_collector_id), _schema(type="string", pattern="^[0-9]{1,10}$")]
 Unavailable = Annotated[Any, BeforeValidator(_unavailable), WithJsonSchema({"not": {}})]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from tilltap.config.secrets import SecretError, load_key_file
 from tilltap.config.settings import AppleSettings, GoogleSettings, WalletSettings
+from tilltap_drivers.nfc.seen import Seen
 from tilltap_drivers.nfc.wallet import AppleWallet, GoogleKey, GoogleWallet, Wallet
 
 
@@ -15,6 +17,7 @@ def load_wallet(settings: WalletSettings, base_dir: Path) -> Wallet:
         return Wallet(
             _apple(settings.apple, base_dir) if settings.apple else None,
             _google(settings.google, base_dir) if settings.google else None,
+            seen=Seen(since=int(time.time())),
         )
     except ImportError as error:
         raise SecretError(
@@ -25,9 +28,9 @@ def load_wallet(settings: WalletSettings, base_dir: Path) -> Wallet:
 
 def _apple(settings: AppleSettings, base_dir: Path) -> AppleWallet:
     keys = tuple(load_key_file(name, base_dir) for name in settings.keys)
-    return AppleWallet(settings.pass_type_ids, keys)
+    return AppleWallet(settings.pass_type_ids, keys, window=settings.window)
 
 
 def _google(settings: GoogleSettings, base_dir: Path) -> GoogleWallet:
-    key = GoogleKey(settings.key_version, load_key_file(settings.key, base_dir))
-    return GoogleWallet(settings.collector_id, (key,), settings.objects)
+    keys = tuple(GoogleKey(version, load_key_file(name, base_dir)) for version, name in settings.keys)
+    return GoogleWallet(settings.collector_id, keys, settings.objects)

@@ -9,9 +9,13 @@ SEEN_LIMIT = 10_000
 
 
 class Seen:
-    """Marks, oldest forgotten first; safe to share between the threads of several readers."""
+    """Marks, oldest forgotten first; safe to share between the threads of several readers.
 
-    def __init__(self, limit: int = SEEN_LIMIT) -> None:
+    `since`: whole seconds since 1970; what was read before is not remembered. None: that is not known.
+    """
+
+    def __init__(self, limit: int = SEEN_LIMIT, *, since: int | None = None) -> None:
+        self.since = since
         self._limit = limit
         self._marks: dict[bytes, None] = {}
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ from tilltap_drivers.nfc.errors import Locked, NfcError, NoPass, Refused, Replay
 from tilltap_drivers.nfc.ose import Ose
 from tilltap_drivers.nfc.prepared import Prepared
 from tilltap_drivers.nfc.seen import Seen
+from tilltap_drivers.nfc.vas import Opened
 from tilltap_drivers.nfc.wallet import AppleWallet
 
 _SUCCESS, _NOT_FOUND, _NOT_ACTIVATED, _INTERVENTION, _VERSION = 0x9000, 0x6A83, 0x6287, 0x6984, 0x6340
@@ -70,6 +71,15 @@ def _opened(cryptogram: bytes, index: int, apple: AppleWallet, prepared: Prepare
     opened = vas.open_cryptogram(cryptogram, merchant_id, apple.keys, legacy=apple.legacy)
     if not seen.first_time(opened.mark):
         raise Replayed("a pass read that was seen before")
-    if apple.window is not None and abs(opened.age(prepared.now())) > apple.window:
+    if apple.window is not None and not _is_timely(opened, prepared.now(), apple.window, seen.since):
         raise Stale("a pass read whose time lies outside the window")
     return PassRead(opened.message, "apple-vas", index=index, slot=opened.slot)
+
+
+def _is_timely(opened: Opened, now: float, window: float, since: int | None) -> bool:
+    """Of a pass read inside the window, but before the memory of reads began, a copy would not be known.
+
+    A clock that was set back to before that beginning says nothing about it.
+    """
+    unknown = since is not None and opened.timestamp < since <= now
+    return abs(opened.age(now)) <= window and not unknown

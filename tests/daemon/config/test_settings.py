@@ -197,9 +197,11 @@ def test_a_wallet_and_a_reader_that_needs_it():
 [wallet.apple]
 pass_type_id = "pass.com.example.coffee"
 keys = ["apple-1.pem", "/keys/apple-2.der"]
+window = 300
 [wallet.google]
 collector_id = "0020180608"
-key = "google.pem"
+key = ["new.pem", "google.pem"]
+key_version = [7, 6]
 objects = ["generic", "loyalty"]
 [[reader]]
 driver = "pcsc"
@@ -208,8 +210,8 @@ cards = ["uid"]
 """
     )
     assert found.wallet == WalletSettings(
-        AppleSettings(("pass.com.example.coffee",), ("apple-1.pem", "/keys/apple-2.der")),
-        GoogleSettings(20180608, "google.pem", 1, ("generic", "loyalty")),
+        AppleSettings(("pass.com.example.coffee",), ("apple-1.pem", "/keys/apple-2.der"), 300),
+        GoogleSettings(20180608, ((7, "new.pem"), (6, "google.pem")), ("generic", "loyalty")),
     )
     assert found.readers[-1] == PcscSettings("pcsc", "ACR1252", ("uid",))
     assert settings(SMALLEST).wallet == WalletSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 
 import pytest
@@ -96,12 +97,14 @@ def test_credentials_come_first(tmp_path, monkeypatch):
 def test_a_wallet_with_its_keys(tmp_path):
     key_file(tmp_path / "a")
     key_file(tmp_path / "b", GOOGLE)
-    apple, google = AppleSettings(("x", "y"), ("a", "b")), GoogleSettings(5, "b", 3, ("customer",))
+    apple = AppleSettings(("x", "y"), ("a", "b"), 300)
+    google = GoogleSettings(5, ((3, "b"), (1, "a")), ("customer",))
+    began = int(time.time())
     wallet = load_wallet(WalletSettings(apple, google), tmp_path)
-    assert wallet.apple.pass_type_ids == ("x", "y")
+    assert (wallet.apple.pass_type_ids, wallet.apple.window) == (("x", "y"), 300)
+    assert began <= wallet.seen.since <= time.time()
     assert wallet.apple.keys == (Key.of(APPLE), Key.of(GOOGLE))
-    (key,) = wallet.google.keys
-    assert (key.version, key.key) == (3, Key.of(GOOGLE))
+    assert [(key.version, key.key) for key in wallet.google.keys] == [(3, Key.of(GOOGLE)), (1, Key.of(APPLE))]
     assert (wallet.google.collector_id, wallet.google.objects) == (5, ("customer",))
     assert load_wallet(WalletSettings(), tmp_path).apple is None
 
@@ -127,4 +130,9 @@ def test_check_opens_every_key_file(tmp_path):
     )
     key_file(tmp_path / "apple.pem")
     key_file(tmp_path / "google.der", GOOGLE, DER, PKCS8)
-    assert check(config).wallet.google == GoogleSettings(20180608, "google.der", 1, ("loyalty",))
+    config.write_text(CONFIG.replace('"google.der"', '["google.der", "old.pem"]\nkey_version = [2, 1]'))
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    assert caught.value.lines == (f"{config}:11: wallet.google.key[2]: {tmp_path}/old.pem: {missing}",)
+    config.write_text(CONFIG)
+    assert check(config).wallet.google == GoogleSettings(20180608, ((1, "google.der"),), ("loyalty",))

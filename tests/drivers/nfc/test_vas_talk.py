@@ -8,6 +8,7 @@ from rigs.taps import APPLE_ID, KEYS, NOW, hold, script, tap, wallet
 from tilltap_drivers.contract import PassRead, ReadFailure
 from tilltap_drivers.nfc import tlv, words
 from tilltap_drivers.nfc.phones import ApplePass, IPhone
+from tilltap_drivers.nfc.seen import Seen
 from tilltap_drivers.nfc.wallet import AppleWallet
 
 OTHER_ID = "pass.com.example.other"
@@ -19,8 +20,8 @@ def iphone(*passes, **more):
     return IPhone(held, random=Random(3).randbytes, **({"now": lambda: NOW} | more))
 
 
-def apple(*ids, keys=KEYS[:2], **more):
-    return wallet(apple=AppleWallet(ids or (APPLE_ID,), keys, **more))
+def apple(*ids, keys=KEYS[:2], since=None, **more):
+    return wallet(apple=AppleWallet(ids or (APPLE_ID,), keys, **more), seen=Seen(since=since))
 
 
 def modes(done):
@@ -179,6 +180,24 @@ def test_what_fails_is_not_remembered():
 )
 def test_window(behind, window, reason):
     done = hold(apple(window=window), iphone(now=lambda: NOW - behind))
+    assert (done.value == b"MEMBER-1") if not reason else (done.reason == reason)
+
+
+@pytest.mark.parametrize(
+    ("window", "since", "reason"),
+    [
+        (300, NOW - 60, ""),
+        (300, NOW, ""),
+        (300, NOW + 1, "outdated"),
+        (300, NOW + 10, "outdated"),
+        (300, NOW + 11, ""),  # the clock was set back since: that says nothing
+        (300, None, ""),
+        (None, NOW + 10, ""),
+    ],
+)
+def test_of_what_was_read_before_the_memory_began_a_copy_may_exist(window, since, reason):
+    settings = apple(window=window, since=since)
+    done = hold(settings, iphone(), now=NOW + 10)
     assert (done.value == b"MEMBER-1") if not reason else (done.reason == reason)
 
 
