@@ -106,6 +106,7 @@ MDN = Record(4, b"mdn", b"\x04" + b"n" * 32, b"mdn")
         (b"\1\0\0\2", Selected(256, 2, None)),
         (b"\0\0\0\1" + encode([external(b"xyz", b"")]), Selected(0, 1, None)),
         (b"\0\0\0\1" + encode([Record(1, b"T", b"\x04n", b"mdn")]), Selected(0, 1, b"n")),
+        (b"\1\2\3\4" + encode([external(b"mdn", b"\x04" + bytes(32))]), Selected(0x0102, 0x0304, bytes(32))),
     ],
 )
 def test_selected(data, selected):
