@@ -255,9 +255,15 @@ STATUS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "outcome"), STATUS)
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_status_words_at_each_step(status, outcome, step):
+@pytest.mark.parametrize(
+    ("step", "status", "outcome"),
+    [
+        *((step, *row) for step in (1, 2, 3) for row in STATUS),
+        (1, "6a82", ReadFailure("no-pass", "no-smart-tap", G)),
+        (2, "6a82", ReadFailure("unreadable", "refused-6A82", G)),
+    ],
+)
+def test_status_words_at_each_step(step, status, outcome):
     phone = android()
 
     def answer(command):
