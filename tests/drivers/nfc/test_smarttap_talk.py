@@ -439,6 +439,7 @@ def test_endless_parts():
     assert done.cost == 3 + smarttap.PARTS_LIMIT == 3 + 32
     assert forever(b"").reason == "endless-parts"
     assert forever(bytes(2000)).outcome == ReadFailure("unreadable", "too-long", G)
+    assert forever(bytes(256)).reason == "endless-parts"  # the longest short answers are not too long
 
 
 def test_as_many_parts_as_allowed():
