@@ -87,16 +87,16 @@ def test_no_two_conversations_use_the_same_numbers():
 
 
 @pytest.mark.parametrize(
-    ("device", "cards", "asked", "outcome"),
+    ("make", "cards", "asked", "outcome"),
     [
-        (PaymentCard(), CardReading(uid=True), 1, PassRead(b"04A1B2C3D4E580", "card", uid="04A1B2C3D4E580")),
-        (PaymentCard(), CardReading(), 0, unknown_card()),
-        (iphone(), CardReading(uid=True), 0, PassRead(b"A", "apple-vas", index=1, slot=1)),
+        (PaymentCard, CardReading(uid=True), 1, PassRead(b"04A1B2C3D4E580", "card", uid="04A1B2C3D4E580")),
+        (PaymentCard, CardReading(), 0, unknown_card()),
+        (iphone, CardReading(uid=True), 0, PassRead(b"A", "apple-vas", index=1, slot=1)),
     ],
 )
-def test_the_chip_is_asked_for_its_number_only_where_it_may_count(device, cards, asked, outcome):
+def test_the_chip_is_asked_for_its_number_only_where_it_may_count(make, cards, asked, outcome):
     desk = Desk(cards=cards)
-    assert desk.read(device.answer) == outcome
+    assert desk.read(make().answer) == outcome
     assert desk.asked == asked
 
 
