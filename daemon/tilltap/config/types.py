@@ -242,8 +242,8 @@ def _key_versions(value: object) -> list[int]:
     for number in numbers:
         if type(number) is not int or not 0 <= number < 2**32:
             refuse(f"{shown(number)} is not a key version", f"a whole number from 0 to {2**32 - 1}")
-    if len(set(numbers)) < len(numbers):
-        refuse("names a version twice", "each key has its own")
+    if not numbers or len(set(numbers)) < len(numbers):
+        refuse("names a version twice, or none", "each key has its own")
     return numbers
 
 
