@@ -4,7 +4,15 @@ import sys
 import pytest
 
 from rigs.taps import KEYS
-from tilltap_drivers.nfc.wallet import OBJECT_TYPES, AppleWallet, CardReading, GoogleKey, GoogleWallet, Wallet
+from tilltap_drivers.nfc.wallet import (
+    CARDS,
+    OBJECT_TYPES,
+    AppleWallet,
+    CardReading,
+    GoogleKey,
+    GoogleWallet,
+    Wallet,
+)
 
 ID = "pass.com.example"
 GKEY = GoogleKey(1, KEYS[0])
@@ -157,3 +165,10 @@ def test_settings_and_phones_formats_need_no_crypto_library():
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("names", [(), ("ndef",), ("uid",), ("uid", "ndef")])
+def test_cards_by_their_names(names):
+    cards = CardReading.of(names)
+    assert (cards.ndef, cards.uid) == ("ndef" in names, "uid" in names)
+    assert set(names) <= set(CARDS) == {"ndef", "uid"}
