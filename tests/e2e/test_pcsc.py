@@ -120,8 +120,9 @@ def test_a_key_that_others_may_read_is_refused_at_the_start(shop: Shop) -> None:
     assert "others may use it" in refused.said()[-1]
 
 
-def test_the_demo_with_phones_of_its_own(logs: Logs) -> None:
-    demo = Process(logs, "demo-pcsc", "demo", "--auto", "--reader", "pcsc", stdout=subprocess.PIPE)
+@pytest.mark.parametrize("reader", ["pcsc", "pn532"])
+def test_the_demo_with_phones_of_its_own(logs: Logs, reader: str) -> None:
+    demo = Process(logs, f"demo-{reader}", "demo", "--auto", "--reader", reader, stdout=subprocess.PIPE)
     try:
         out, _ = demo.popen.communicate(timeout=60)
         assert demo.popen.returncode == 0, demo.said()

@@ -123,7 +123,6 @@ def demos(logs, tmp_path_factory):
         "wrong-message": ["--program", str(folder / "wrong-message")],
         "lying-service": ["--fault", "wrong-balance"],
         "lost-answers": ["--fault", "apply-then-drop"],
-        "pn532": ["--reader", "pn532"],
     }
     home = tempfile.mkdtemp(prefix="tt-")
     started = {
@@ -153,7 +152,6 @@ def _as_many(paths, count):
         ("auto", 0, ""),
         ("right", 0, ""),
         ("lost-answers", 0, ""),
-        ("pn532", 0, ""),
         ("wrong-rule", 1, "sale-1 earned: expected 2, got 4"),
         ("wrong-message", 1, "sale-1 message: expected"),
         ("lying-service", 1, "sale-1 balance before: expected 0, got 1"),
