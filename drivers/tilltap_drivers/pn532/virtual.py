@@ -59,6 +59,7 @@ class VirtualPn532:
         self.muted = False
         self.device: Device | None = None
         self.announced: list[bytes] = []  # raw frames that went out undamaged
+        self.polls = 0  # how often it was asked who is there
         self._iso_dep = self._waits = self._active = self._halted = False
         self._sent = self._response = b""
         self._commands: dict[int, Callable[[bytes], bytes | None]] = {
@@ -182,6 +183,7 @@ class VirtualPn532:
         return b""
 
     def _list(self, data: bytes) -> bytes:
+        self.polls += 1
         if data[1] != 0:
             return b"\x00"
         self._registers |= _AFTER_POLL

@@ -14,6 +14,7 @@ import pytest
 from anyio import to_thread
 
 from drivers.contract_suite import DriverContract, Rig
+from rigs import pn532
 from rigs.pcsc import COLLECTOR, GOOGLE_KEY, RANDOM, Counting, android, iphone, wallet
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc import converse
@@ -80,8 +81,7 @@ async def running(driver: Pn532Driver) -> AsyncIterator[Run]:
 
 
 async def take_away(board: Pn532Simulator) -> None:
-    board.remove()
-    await anyio.sleep(1.4 * BLINK)
+    await to_thread.run_sync(pn532.take_away, board)
 
 
 def text_record(text: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from rigs import pcsc
+from rigs import pcsc, pn532
 from rigs.pcsc import READ
 from rigs.pty_port import PtyPort
 from rigs.tapes import load, play
 from tilltap_drivers.contract import Driver, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc.phones import Device, NdefTag, PaymentCard
-from tilltap_drivers.nfc.visits import BLINK
 from tilltap_drivers.nfc.wallet import AppleWallet, Wallet
 from tilltap_drivers.nfc.words import AUTHENTICATE
 from tilltap_drivers.pcsc.settings import PcscSettings
@@ -190,14 +188,8 @@ def pcsc_desk(_: Path) -> Iterator[Desk]:
 @contextmanager
 def pn532_desk(folder: Path) -> Iterator[Desk]:
     with Pn532Simulator(folder / "pn532") as board:
-
-        def clear() -> None:
-            board.remove()
-            time.sleep(1.4 * BLINK)
-
-        yield Desk(
-            Pn532Settings("desk", str(board.link), cards=("ndef", "uid")), "PN532v1.6", board.present, clear
-        )
+        settings = Pn532Settings("desk", str(board.link), cards=("ndef", "uid"))
+        yield Desk(settings, "PN532v1.6", board.present, lambda: pn532.take_away(board))
 
 
 DESKS = pytest.mark.parametrize("desk", [pcsc_desk, pn532_desk])
