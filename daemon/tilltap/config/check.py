@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tilltap.config.crosscheck import Document
 from tilltap.config.files import StrPath, read_text
+from tilltap.config.groups import GroupError, group_id
 from tilltap.config.load import examine, folder
 from tilltap.config.mistakes import Mistake
 from tilltap.config.model import DEFAULT_KEY_FILES, Loyalty
@@ -24,7 +25,7 @@ def check(path: StrPath) -> Settings:
     examined = examine(read_text(path), file=str(path), base_dir=folder(path))
     named = [
         mistake
-        for look in (_key_file, _ca_file, _wallet_keys, _ledger)
+        for look in (_key_file, _ca_file, _wallet_keys, _ledger, _write_group)
         for mistake in look(examined.written, examined.base_dir)
     ]
     return examined.settings(hostname=platform.node(), more=named)
@@ -68,6 +69,15 @@ def _ledger(written: Document, base_dir: Path) -> Iterator[Mistake]:
         yield Mistake(
             ("ledger", "url"), "PostgreSQL needs the psycopg package", "pip install 'tilltap[postgres]'"
         )
+
+
+def _write_group(written: Document, _: Path) -> Iterator[Mistake]:
+    path = ("pos", "write_group")
+    try:
+        if name := written.get(path, ""):
+            group_id(name)
+    except GroupError as error:
+        yield Mistake(path, error.what, error.hint)
 
 
 def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:

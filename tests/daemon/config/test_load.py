@@ -131,10 +131,10 @@ CASES = {
         reader('port = "/dev/x"\nspeed = 2.0'),
         ['shop.toml:6: reader[1].speed: unknown key (it belongs in [[reader]] with driver = "replay")'],
     ),
-    "unknown altogether": (f"{GOOD}[pos]\nxyzzy = 1\n", ["shop.toml:5: pos.xyzzy: unknown key (known here: socket, tcp, token_file)"]),
+    "unknown altogether": (f"{GOOD}[pos]\nxyzzy = 1\n", ["shop.toml:5: pos.xyzzy: unknown key (known here: socket, write_group, tcp, token_file)"]),
     "quoted and hostile": (
         f'{GOOD}[pos]\n"a\\nb \\u001b[31m" = 1\n',
-        ['shop.toml:5: pos."a\\nb \\x1b[31m": unknown key (known here: socket, tcp, token_file)'],
+        ['shop.toml:5: pos."a\\nb \\x1b[31m": unknown key (known here: socket, write_group, tcp, token_file)'],
     ),
     # --- types are not coerced
     "money as integer": (earn("spend = 10"), [f'shop.toml:3: program.earn.spend: {NOT_A_NUMBER} (write "10.00")']),
