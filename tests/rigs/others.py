@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 NOBODY = 65_534
 
@@ -45,7 +46,7 @@ class OtherUser:
         print(json.dumps(call), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
-    def __enter__(self) -> OtherUser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
