@@ -17,6 +17,7 @@ from tilltap.config.model import DEFAULT_KEY_FILES, Loyalty
 from tilltap.config.secrets import SecretError, load_key_file, load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.types import is_shared, resolve
+from tilltap.loyalty.ca import trusting
 from tilltap.model import Currency, Earn, Reward
 
 
@@ -87,7 +88,7 @@ def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
         return
     file = resolve(base_dir, name)
     try:
-        ssl.create_default_context(cafile=str(file))
+        trusting(file)
     except ssl.SSLError:
         yield Mistake(path, f"{file}: holds no certificate", "name a PEM file of certificate authorities")
     except OSError as error:

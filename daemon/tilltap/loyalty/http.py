@@ -21,6 +21,7 @@ import anyio
 import httpx
 
 from tilltap import __version__, crash
+from tilltap.loyalty.ca import trusting
 
 # Both log whole URLs at INFO and DEBUG, and our URLs hold customers' ids (contract promise 6).
 for _name in ("httpx", "httpcore"):
@@ -32,8 +33,8 @@ ANSWER_LIMIT = 1 << 20
 # A page holds 100 passes (passentry.md section 1) of up to 10 KiB; the factor is 8 here.
 PAGE_LIMIT = 8 << 20
 
-# A head has a few KiB. Before it may come any number of interim answers (100 Continue), which are taken apart one
-# by one while everybody waits: this many take a quarter of a second.
+# A head has a few KiB. Before it may come any number of interim answers (100 Continue), which are taken apart
+# one by one while everybody waits: this many take a quarter of a second.
 HEAD_LIMIT = 128 << 10
 
 # The mirror's few workers, one listing and the taps of one till; a service that hangs costs no more sockets.
@@ -256,7 +257,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _tls(base: str, ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         try:
-            return ssl.create_default_context(cafile=ca_file)
+            return trusting(ca_file)
         except OSError:  # ssl.SSLError is one
             raise ValueError(f"{ca_file}: no PEM certificates can be read from it") from None
     if base.startswith("http:"):
