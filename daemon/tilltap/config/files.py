@@ -13,8 +13,8 @@ StrPath = str | os.PathLike[str]
 
 DEFAULT_FILE = Path("/etc/tilltap/tilltap.toml")
 ENVIRONMENT = "TILLTAP_CONFIG"
-# A configuration with every key explained has 10 KB; a megabyte is some other file.
-MOST_BYTES = 1024 * 1024
+# A configuration with every key explained has 12 KB; ten times as much is some other file.
+MOST_BYTES = 128 * 1024
 
 
 class NoSuchFileError(StartError):
@@ -43,7 +43,7 @@ def read_text(path: StrPath) -> str:
         raise ConfigError(f"{file}:1: file: is {error.strerror} (name a file)") from None
     except TooLargeError:
         raise ConfigError(
-            f"{file}:1: file: is larger than 1 MiB (this is not a configuration of tilltap)"
+            f"{file}:1: file: is larger than 128 KiB (this is not a configuration of tilltap)"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"

@@ -413,7 +413,8 @@ def test_the_file_is_named_as_it_was_given(tmp_path, monkeypatch):
     ("content", "line"),
     [
         (b"# ok\n[program]\nname = '\xff'\n", ":3: file: is not UTF-8 text (save it as UTF-8)"),
-        (b"#" * (1024 * 1024 + 1), ":1: file: is larger than 1 MiB (this is not a configuration of tilltap)"),
+        (b"#\n" * (64 * 1024 + 1), ":1: file: is larger than 128 KiB (this is not a configuration of tilltap)"),
+        (b"# ok\na" + b".a" * 1024 + b" = 1\n", ":2: syntax: a key of many parts (a configuration needs three)"),
         (b"a = \x00\n", ":1: syntax: invalid value (at column 5)"),
     ],
 )  # fmt: skip
