@@ -145,8 +145,6 @@ LIES: dict[str, Lie] = {
 
 # What only the service can know it must be believed: whose a value is that nobody has seen before.
 BELIEVED = "another pass without a name"
-# The service is well, it only answers with what was not asked for.
-NOT_DOWN = {"another pass", BELIEVED}
 
 
 def test_a_service_that_lies_is_down_and_changes_no_balance(open_shop) -> None:
@@ -191,7 +189,7 @@ def lied_to(shop: Shop, pos: Pos, liar: Liar, name: str, n: int) -> None:
     pos.result("mirror.retry")
     ben = shop.sandbox.service.find(BEN).id
     wait_until(lambda: any(ben in target for target in liar.told), 20, "to be told")
-    if name not in NOT_DOWN:
+    if name != BELIEVED:
         wait_until(lambda: pos.result("status")["loyalty"]["state"] == "down", 10, "loyalty to be down")
         assert pos.result("status")["state"] == "degraded"
     assert pos.result("customer.find", value=BEN)["balance"] == 5 + n

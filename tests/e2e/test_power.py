@@ -229,7 +229,7 @@ def search(
     for n, item in enumerate(recording.log):
         disk.apply(item)
         said.apply(item)
-        texts += item.op == "h" and b'"message":' in item.data
+        texts += _is_text(item)
         if n not in chosen:
             continue
         lucks = ("all", "none", "some", "some") if disk.torn else ("all",)
@@ -243,6 +243,11 @@ def search(
             if len(wrong) >= stop_at:
                 return wrong, looked
     return wrong, looked
+
+
+def _is_text(item: Record) -> bool:
+    """A request to the service with words for the customer's phone."""
+    return item.op == "h" and b'"message":' in item.data
 
 
 def _drawn(log: list[Record], sample: int, rng: random.Random) -> set[int]:
@@ -259,6 +264,7 @@ def _drawn(log: list[Record], sample: int, rng: random.Random) -> set[int]:
 def test_a_power_cut_loses_nothing_that_was_answered(recording: Recording, home: Path) -> None:
     begun = [item for item in recording.log if item.op == "w" and item.path.endswith("-wal") and item.at == 0]
     assert len(begun) >= 3, "the write-ahead log was only begun anew where it was new"
+    assert any(map(_is_text, recording.log)), "no text was sent meanwhile"
     wrong, looked = search(recording, home, judge_of(recording, home), sample=SAMPLE)
     assert wrong == []
     assert looked > SAMPLE
