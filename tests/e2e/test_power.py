@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from rigs import powercut
-from rigs.daemon import ANNA, BEN, Logs, Shop
+from rigs.daemon import ANNA, BEN, HEAL, Logs, Shop, wait_until
 from rigs.powercut import Disk, Record, Said
 from tilltap.config.load import load
 from tilltap.config.settings import Settings
@@ -317,8 +317,8 @@ def test_a_daemon_goes_on_from_there_and_counts_each_sale_once(
                     shop.ask("sale.close", sale_id=f"s{n}", total="10.00", value=BEN)
             entries = [e for e in shop.entries(BEN) if int(e[1].strip("sopen")) % 4 == 0 and e[1][0] == "s"]
             assert sorted(entries) == sorted(("earn", f"s{n}", 1) for n in range(0, SALES, 4))
-            shop.settled()
-            assert shop.balance(BEN) == shop.sandbox.balance(BEN)
+            # Not `settled`: what the recorded daemon wrote after this cut, the ledger need not know of.
+            wait_until(lambda s=shop: s.balance(BEN) == s.sandbox.balance(BEN), HEAL, "the pass to be right")
             assert shop.stop() == 0
 
 
