@@ -37,10 +37,11 @@ Json = dict[str, Any]
 Judge = Callable[[Path, list[Json], int], list[str]]
 
 SEED = 20261122
-# Enough sales for the write-ahead log to be carried over into the file and begun anew: 1000 pages, about 8 each.
-SALES = 60
+# Enough sales for the write-ahead log to be carried over into the file and begun anew under way: that is at 1000
+# pages, some 15 a sale, and the first two thirds of the sales go into one log.
+SALES = 120
 # Cuts that the suite looks at, of some thousands, and daemons started on what they left.
-SAMPLE, STARTS = 250, 2
+SAMPLE, STARTS = 180, 2
 
 LEDGER = "sqlite:///state/ledger.db"  # in a folder that the daemon makes
 NOWHERE = "postgresql://till@127.0.0.1:9/nowhere"
