@@ -1,6 +1,6 @@
 # setup: .venv with everything   demo: the worked example   test: all tests   check: format, lint, types, imports
-# bench: figures as ratios   model: search the exactly-once protocol at length   fuzz, mutants: the wallets'
-# protocols, 100 000 cases a kind, and what their tests would notice (an hour).
+# bench: figures as ratios   model: search the exactly-once protocol at length   power: cut the power at every write
+# fuzz, mutants: the wallets' protocols, 100 000 cases a kind, and what their tests would notice (an hour).
 # crash: kill the daemon at every crash point, in every story, with every fault (2886 runs, 24 min on two busy cores;
 # ARGS='--jobs 2 --only redeem --sample 100 --seed 7').   soak: two tills sell for SECONDS, one killed every 10 s.
 # Needs Python >= 3.11, make and (on Debian, for what is missing) apt.
@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format bench model crash soak mutants fuzz docs clean
+.PHONY: setup demo test check format bench model crash soak power mutants fuzz docs clean
 
 setup: $(VENV)/.ready
 
@@ -57,6 +57,9 @@ crash: setup
 SECONDS ?= 600
 soak: setup
 	cd tests && ../$(BIN)/python -m crash.soak --seconds $(SECONDS) $(ARGS)
+
+power: setup
+	$(BIN)/python -m pytest -s -m long -o faulthandler_timeout=0 tests/e2e/test_power.py
 
 mutants: setup
 	$(BIN)/python tests/tools/mutate.py

@@ -16,6 +16,7 @@ import structlog
 
 from tilltap import __version__, crash
 from tilltap.config.diff import diff
+from tilltap.config.groups import group_id
 from tilltap.config.load import load
 from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
@@ -83,6 +84,7 @@ class _Daemon:
         self.settings = settings
         self.config = config
         self.wallet = load_wallet(settings.wallet, settings.base_dir)
+        self.write_group = group_id(settings.pos.write_group) if settings.pos.write_group else None
         self.store: Store
         self.shared: SharedStore | None = None
         if settings.ledger.path is not None:
@@ -162,7 +164,13 @@ class _Daemon:
 
     async def _start(self, group: anyio.abc.TaskGroup) -> None:
         async def serve_socket(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-            await serve(self.till, self.settings.pos.socket, stopping=self.stopping, task_status=task_status)
+            await serve(
+                self.till,
+                self.settings.pos.socket,
+                stopping=self.stopping,
+                write_group=self.write_group,
+                task_status=task_status,
+            )
             self._served.set()
 
         self._served, self._mirrored = anyio.Event(), anyio.Event()

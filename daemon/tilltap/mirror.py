@@ -21,7 +21,7 @@ from tilltap.ledger.book import Customer
 from tilltap.ledger.engine import Store, Tx
 from tilltap.ledger.mirror_book import Pass, Send
 from tilltap.loyalty.health import Watched
-from tilltap.loyalty.provider import Answer, Outcome, PassState
+from tilltap.loyalty.provider import Answer, Outcome, PassState, about
 from tilltap.model import Notification
 from tilltap.rules import messages, redeem
 from tilltap.till import customers
@@ -163,10 +163,12 @@ class Mirror:
         customer = await self._store.run(lambda tx: book.customer(tx, claimed.customer_id))
         key = customer.pass_id or customer.value or ""
         answer = await self._provider.read(key, deadline=REQUEST_S, urgent=claimed.look is not None)
+        if customer.pass_id is not None:
+            answer = about(customer.pass_id, answer)
         if answer.outcome is Outcome.GONE and not customer.known:
             pass_id, sure = await self._till.directory.find(key, REQUEST_S)
             if pass_id is not None:
-                answer = await self._provider.read(pass_id, deadline=REQUEST_S)
+                answer = about(pass_id, await self._provider.read(pass_id, deadline=REQUEST_S))
             elif not sure:
                 answer = Answer(Outcome.UNKNOWN, reason="the service's passes are still being listed")
         if answer.outcome is not Outcome.DONE or answer.state is None:

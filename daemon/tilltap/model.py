@@ -142,8 +142,9 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is on the other end of a connection; `uid` None over TCP. For the log and for `customer.adjust`."""
+    """Who is on the other end of a connection; `uid` None over TCP. `may_write`: may sell, not only look."""
 
     uid: int | None = None
     pid: int | None = None
     client: str = ""
+    may_write: bool = True

@@ -271,6 +271,7 @@ class Shop:
         self.readers, self.ledger = readers, ledger
         self.reader = PtyPort(self.folder / "vtap")
         self.daemon: Process | None = None
+        self.env: dict[str, str] = {}  # the daemon's, besides this process's
         self._events: Watcher | None = None
         key = self.folder / "shop.key"
         key.touch(0o600)
@@ -311,7 +312,7 @@ class Shop:
 
     def launch(self, *, crash_at: str = "") -> Process:
         """Starts it without waiting for anything."""
-        env = {"TILLTAP_CRASH_AT": crash_at}
+        env = {**self.env, "TILLTAP_CRASH_AT": crash_at}
         self.daemon = Process(self.logs, "run", "run", "--config", str(self.config), env=env)
         return self.daemon
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from tilltap.config.crosscheck import Document
 from tilltap.config.files import StrPath, read_text
+from tilltap.config.groups import GroupError, group_id
 from tilltap.config.load import examine, folder
 from tilltap.config.mistakes import Mistake
 from tilltap.config.model import DEFAULT_KEY_FILES, Loyalty
 from tilltap.config.secrets import SecretError, load_key_file, load_secret
 from tilltap.config.settings import Settings
 from tilltap.config.types import is_shared, resolve
+from tilltap.loyalty.ca import trusting
 from tilltap.model import Currency, Earn, Reward
 
 
@@ -24,7 +26,7 @@ def check(path: StrPath) -> Settings:
     examined = examine(read_text(path), file=str(path), base_dir=folder(path))
     named = [
         mistake
-        for look in (_key_file, _ca_file, _wallet_keys, _ledger)
+        for look in (_key_file, _ca_file, _wallet_keys, _ledger, _write_group)
         for mistake in look(examined.written, examined.base_dir)
     ]
     return examined.settings(hostname=platform.node(), more=named)
@@ -71,6 +73,15 @@ def _ledger(written: Document, base_dir: Path) -> Iterator[Mistake]:
         )
 
 
+def _write_group(written: Document, _: Path) -> Iterator[Mistake]:
+    path = ("pos", "write_group")
+    try:
+        if name := written.get(path, ""):
+            group_id(name)
+    except GroupError as error:
+        yield Mistake(path, error.what, error.hint)
+
+
 def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
     path = ("loyalty", "ca_file")
     name = written.get(path, "")
@@ -78,7 +89,7 @@ def _ca_file(written: Document, base_dir: Path) -> Iterator[Mistake]:
         return
     file = resolve(base_dir, name)
     try:
-        ssl.create_default_context(cafile=str(file))
+        trusting(file)
     except ssl.SSLError:
         yield Mistake(path, f"{file}: holds no certificate", "name a PEM file of certificate authorities")
     except OSError as error:

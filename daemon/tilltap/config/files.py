@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tilltap.config.mistakes import ConfigError
 from tilltap.errors import StartError
+from tilltap_drivers.io.files import NotAFileError, TooLargeError, read_file
 
 StrPath = str | os.PathLike[str]
 
 DEFAULT_FILE = Path("/etc/tilltap/tilltap.toml")
 ENVIRONMENT = "TILLTAP_CONFIG"
-# A configuration with every key explained has 10 KB; a megabyte is some other file.
-MOST_BYTES = 1024 * 1024
+# A configuration with every key explained has 12 KB; ten times as much is some other file.
+MOST_BYTES = 128 * 1024
 
 
 class NoSuchFileError(StartError):
@@ -31,21 +32,24 @@ def read_text(path: StrPath) -> str:
     """The file's text, a byte order mark dropped. NoSuchFileError, or ConfigError with one line."""
     file = str(path)
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123 - a path is named in errors as it was given
-            data = stream.read(MOST_BYTES + 1)
+        data = read_file(path, MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise NoSuchFileError(
             f"{file}: no such file (name one with --config or ${ENVIRONMENT}; start from config/tilltap.toml)"
         ) from None
     except IsADirectoryError:
         raise ConfigError(f"{file}:1: file: is a directory (name the file in it)") from None
+    except NotAFileError as error:
+        raise ConfigError(f"{file}:1: file: is {error.strerror} (name a file)") from None
+    except TooLargeError:
+        raise ConfigError(
+            f"{file}:1: file: is larger than 128 KiB (this is not a configuration of tilltap)"
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise ConfigError(
             f"{file}:1: file: cannot be read: {reason} (check its path and permissions)"
         ) from None
-    if len(data) > MOST_BYTES:
-        raise ConfigError(f"{file}:1: file: is larger than 1 MiB (this is not a configuration of tilltap)")
     return _decoded(data, file)
 
 

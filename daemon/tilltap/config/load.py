@@ -20,6 +20,10 @@ from tilltap.config.positions import Positions, scan
 from tilltap.config.settings import Settings, build
 from tilltap.model import Currency
 
+# A key of the configuration has three parts. One of thousands takes the parser time and memory that grow with
+# their square. What is longer than 64 characters is left alone: there cannot be many of those.
+_MANY_PARTS = re.compile(r"""(?:(?:[\w-]{1,64}|"[^"\n]{0,64}"|'[^'\n]{0,64}')[ \t]*\.[ \t]*){32}""")
+
 
 def load(path: StrPath) -> Settings:
     """The settings of a file; `path` appears in mistakes exactly as given.
@@ -76,6 +80,9 @@ def examine(text: str, *, file: str, base_dir: Path) -> Examined:
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:
+    if many := _MANY_PARTS.search(text):
+        line = text.count("\n", 0, many.start()) + 1
+        raise ConfigError(f"{file}:{line}: syntax: a key of many parts (a configuration needs three)")
     try:
         raw = tomllib.loads(text)
     except RecursionError:

@@ -350,7 +350,11 @@ class Pos(Table):
     """Where the point of sale reaches the daemon."""
 
     socket: SocketPath = "/run/tilltap/pos.sock"
-    """Unix socket; its whole path has at most 107 bytes. Whoever may write to it may sell."""
+    """Unix socket; its whole path has at most 107 bytes. Whoever may write to it may sell, unless
+    `write_group` says otherwise."""
+    write_group: Name | None = None
+    """Unix group of the programs that may sell, redeem and refund; others that reach the socket may only
+    look. Root and the daemon's user always may. Default: whoever reaches the socket."""
     tcp: Unavailable | None = None
     """Loopback TCP; not available yet."""
     token_file: Unavailable | None = None

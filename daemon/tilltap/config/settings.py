@@ -62,6 +62,7 @@ class WalletSettings:
 @dataclass(frozen=True, slots=True)
 class PosSettings:
     socket: Path
+    write_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def build(
     """A file that the model and the cross-checks have accepted, as settings. `base_dir` is absolute."""
     till = document.till.name or hostname
     loyalty = _loyalty(document.loyalty, base_dir)
-    pos = PosSettings(resolve(base_dir, document.pos.socket))
+    pos = PosSettings(resolve(base_dir, document.pos.socket), document.pos.write_group)
     ledger = _ledger(document.ledger, base_dir)
     values = dict(_flat(document))
     # What is said by a default or by another way of writing it is no change.

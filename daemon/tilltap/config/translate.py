@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -129,7 +130,8 @@ def _tables_with(key: str) -> list[str]:
     return [header for header, model in tables() if header and key in fields(model)]
 
 
-def tables() -> list[tuple[str, type[BaseModel]]]:
+@cache
+def tables() -> tuple[tuple[str, type[BaseModel]], ...]:
     """Every table of the file as `(header, model)`, in the file's order; the file itself is ""."""
     found: list[tuple[str, type[BaseModel]]] = [("", File)]
 
@@ -143,7 +145,7 @@ def tables() -> list[tuple[str, type[BaseModel]]]:
                 visit(inner, f"{key}.")
 
     visit(File, "")
-    return found
+    return tuple(found)
 
 
 def fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -382,18 +382,13 @@ class LedgerLock:
 def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]:
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         lock = LedgerLock(path, what)
-        new = not path.exists()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
         os.close(fd)
-        if new:
-            # The name must survive a power cut too, not only the bytes.
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(folder)
-            os.close(folder)
+        _flush_names(path.parent)
     except OSError as error:
         raise StartError(
             f"{what} {path}: {error.strerror} (give the daemon's user write access to this folder)"
@@ -422,6 +417,22 @@ def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine, lock
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _flush_names(path.parent)
+
+
+def _flush_names(folder: Path) -> None:
+    """What was made in `folder` must survive a power cut by name too, not only its bytes."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def create(engine: Engine, lock: LedgerLock, where: str) -> str | None:

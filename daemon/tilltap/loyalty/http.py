@@ -21,6 +21,7 @@ import anyio
 import httpx
 
 from tilltap import __version__, crash
+from tilltap.loyalty.ca import trusting
 
 # Both log whole URLs at INFO and DEBUG, and our URLs hold customers' ids (contract promise 6).
 for _name in ("httpx", "httpcore"):
@@ -31,6 +32,10 @@ ANSWER_LIMIT = 1 << 20
 
 # A page holds 100 passes (passentry.md section 1) of up to 10 KiB; the factor is 8 here.
 PAGE_LIMIT = 8 << 20
+
+# A head has a few KiB. Before it may come any number of interim answers (100 Continue), which are taken apart
+# one by one while everybody waits: this many take a quarter of a second.
+HEAD_LIMIT = 128 << 10
 
 # The mirror's few workers, one listing and the taps of one till; a service that hangs costs no more sockets.
 _CONNECTIONS = 32
@@ -170,20 +175,42 @@ class Http:
 
 
 class _Watch:
-    """Follows one request through the library's trace events: was anything of ours sent, and over what?"""
+    """Follows one request through the library's trace events: was anything of ours sent, and over what?
+
+    And counts what comes back before the answer's head is whole, which the library does not.
+    """
 
     def __init__(self) -> None:
         self.sent = False
         self._stream: Any = None
+        self._before_answer: int | None = 0
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
+            self._meter(self._stream)
+        elif event.endswith("start_tls.complete"):
+            self._meter(info["return_value"])
         # A proxy's CONNECT is on the wire too, but carries nothing of ours.
         elif event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
-            self.sent = True
+            self.sent, self._before_answer = True, 0
         elif event == "http11.receive_response_headers.started" and info["request"].method == b"PATCH":
             crash.point("P4")
+        elif event == "http11.receive_response_headers.complete":
+            self._before_answer = None
+
+    def _meter(self, stream: Any) -> None:
+        read = stream.read
+
+        async def metered(*args: Any, **options: Any) -> bytes:
+            data: bytes = await read(*args, **options)
+            if self._before_answer is not None:
+                self._before_answer += len(data)
+                if self._before_answer > HEAD_LIMIT:
+                    raise Unclear("too much came before the answer")
+            return data
+
+        stream.read = metered
 
     async def hang_up(self) -> None:
         """Closes the connection: the library forgets one whose TLS handshake was cancelled."""
@@ -230,7 +257,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _tls(base: str, ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         try:
-            return ssl.create_default_context(cafile=ca_file)
+            return trusting(ca_file)
         except OSError:  # ssl.SSLError is one
             raise ValueError(f"{ca_file}: no PEM certificates can be read from it") from None
     if base.startswith("http:"):

@@ -20,6 +20,9 @@ Json = Any
 # Nobody collects a thousand million points; a larger number is a fault, and arithmetic on it must stay cheap.
 MOST_POINTS = 10**9
 
+# A page has at most 100 passes (section 1); a list of a thousand is no page of theirs.
+MOST_ON_PAGE = 1000
+
 # A push text outside these lengths may be dropped or cut by the service (passentry.md A2).
 MESSAGE_LENGTH = range(5, 351)
 
@@ -147,6 +150,8 @@ def page(doc: Json) -> tuple[list[PassState], str | None]:
     items = _dig(doc, "data")
     if not isinstance(items, list):
         raise Unreadable("the answer holds no list of passes")
+    if len(items) > MOST_ON_PAGE:
+        raise Unreadable("the answer holds more passes than a page has")
     passes = [_resource(item) for item in items if _id(_dig(item, "id")) is not None]
     link = _dig(doc, "links", "next")
     if isinstance(link, dict):  # JSON:API's long form

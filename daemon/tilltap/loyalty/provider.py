@@ -50,6 +50,13 @@ class Answer:
     retry_after: float | None = None  # seconds, with LIMITED
 
 
+def about(pass_id: str, answer: Answer) -> Answer:
+    """`answer` to a read of that pass by its id; one that is about another pass tells nothing."""
+    if answer.state is None or answer.state.pass_id == pass_id:
+        return answer
+    return Answer(Outcome.UNKNOWN, reason="the answer is about another pass")
+
+
 class Provider(Protocol):
     """One loyalty service. `deadline` is in seconds for the whole call, waiting for the rate budget included.
 

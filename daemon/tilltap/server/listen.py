@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from pathlib import Path
 
 import anyio
@@ -12,9 +11,9 @@ import anyio.abc
 import structlog
 
 from tilltap.errors import CallError
-from tilltap.model import Peer
 from tilltap.server import jsonrpc, methods
 from tilltap.server.desk import Desk
+from tilltap.server.peers import peer_of
 from tilltap.server.session import CALL_DEADLINE, Session
 from tilltap.server.sockfile import SocketFile
 
@@ -30,7 +29,6 @@ ACCEPT_PAUSE = 0.2  # seconds before accepting again when the system has no desc
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _OVERLOADED = CallError("overloaded", "Too many programs use this till's loyalty service. Try again.")
-_UCRED = struct.Struct("iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 log = structlog.get_logger("tilltap.server")
 
@@ -40,22 +38,27 @@ async def serve(
     path: Path,
     *,
     stopping: anyio.Event,
+    write_group: int | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `desk` at `path` until `stopping` is set; StartError if the path cannot be had.
 
+    Calls that change something are for members of `write_group` (a gid), root and the daemon's user only.
+
     Publish `bye` before setting `stopping`: watchers are sent every event published until then. Calls already
     received are executed; then everyone is let go, at the latest after `DRAIN` and one call's deadline.
     """
-    server = _Server(desk, SocketFile(path), stopping)
+    server = _Server(desk, SocketFile(path), stopping, write_group)
     await server.run(task_status)
 
 
 class _Server:
-    def __init__(self, desk: Desk, file: SocketFile, stopping: anyio.Event) -> None:
+    def __init__(self, desk: Desk, file: SocketFile, stopping: anyio.Event, write_group: int | None) -> None:
         self._desk = desk
         self._file = file
         self._stopping = stopping
+        self._write_group = write_group
+        self._known_users: set[int | None] = set()
         self._sessions: set[Session] = set()
         self._turned_away = 0
         self._changed = anyio.Event()
@@ -108,7 +111,11 @@ class _Server:
                 _say_overloaded(sock, None)
 
     def _session(self, sock: socket.socket) -> Session:
-        session = Session(sock, self._desk, _peer(sock))
+        peer = peer_of(sock, self._write_group)
+        if peer.uid not in self._known_users:
+            self._known_users.add(peer.uid)
+            log.info("a user's first connection", uid=peer.uid, pid=peer.pid, may_write=peer.may_write)
+        session = Session(sock, self._desk, peer)
         self._sessions.add(session)
         return session
 
@@ -154,11 +161,6 @@ class _Server:
                 self._changed = anyio.Event()
                 await self._changed.wait()
         return not self._sessions
-
-
-def _peer(sock: socket.socket) -> Peer:
-    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Peer(uid, pid)
 
 
 def _first_id(sock: socket.socket) -> jsonrpc.Id:

@@ -40,10 +40,11 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`run` None: the session answers this one itself (`watch`)."""
+    """`run` None: the session answers this one itself (`watch`). `writes`: see `permit`."""
 
     params: Mapping[str, Param]
     run: Callable[[Desk, Args, Peer], Awaitable[Any]] | None
+    writes: bool = False
 
 
 def _text(most: int) -> Check:
@@ -132,26 +133,34 @@ METHODS: dict[str, Method] = {
     "watch": Method({"after": Param(_integer(0))}, None),
     "status": Method({}, lambda desk, _a, _p: desk.status()),
     "sale.open": Method(
-        _ORDER | _WHO, lambda desk, a, _: desk.sale_open(a["sale_id"], a["total"], a.get("eligible"), _who(a))
+        _ORDER | _WHO,
+        lambda desk, a, _: desk.sale_open(a["sale_id"], a["total"], a.get("eligible"), _who(a)),
+        writes=True,
     ),
     "sale.update": Method(
-        _ORDER, lambda desk, a, _: desk.sale_update(a["sale_id"], a["total"], a.get("eligible"))
+        _ORDER, lambda desk, a, _: desk.sale_update(a["sale_id"], a["total"], a.get("eligible")), writes=True
     ),
     "sale.attach": Method(
-        _SALE | {"tap_id": _NAME, "value": Param(_value_or_nobody, null_counts=True)}, _attach
+        _SALE | {"tap_id": _NAME, "value": Param(_value_or_nobody, null_counts=True)}, _attach, writes=True
     ),
-    "sale.accept": Method(_REWARD, lambda desk, a, _: desk.sale_accept(a["sale_id"], a["reward"])),
-    "sale.decline": Method(_REWARD, lambda desk, a, _: desk.sale_decline(a["sale_id"], a["reward"])),
+    "sale.accept": Method(
+        _REWARD, lambda desk, a, _: desk.sale_accept(a["sale_id"], a["reward"]), writes=True
+    ),
+    "sale.decline": Method(
+        _REWARD, lambda desk, a, _: desk.sale_decline(a["sale_id"], a["reward"]), writes=True
+    ),
     "sale.close": Method(
         _SALE | {"total": _AMOUNT, "eligible": _AMOUNT, "paid": _AMOUNT} | _WHO,
         lambda desk, a, _: desk.sale_close(
             a["sale_id"], a.get("total"), a.get("eligible"), a.get("paid"), _who(a)
         ),
+        writes=True,
     ),
-    "sale.cancel": Method(_SALE, lambda desk, a, _: desk.sale_cancel(a["sale_id"])),
+    "sale.cancel": Method(_SALE, lambda desk, a, _: desk.sale_cancel(a["sale_id"]), writes=True),
     "sale.refund": Method(
         _SALE | {"refund_id": _KEY, "till": _NAME, "amount": _AMOUNT},
         lambda desk, a, _: desk.sale_refund(a["sale_id"], a["refund_id"], a.get("till"), a.get("amount")),
+        writes=True,
     ),
     "sale.get": Method(
         _SALE | {"till": _NAME}, lambda desk, a, _: desk.sale_get(a["sale_id"], a.get("till"))
@@ -169,13 +178,25 @@ METHODS: dict[str, Method] = {
             "request_id": _KEY,
         },
         _adjust,
+        writes=True,
     ),
     "mirror.list": Method({}, lambda desk, _a, _p: desk.mirror_list()),
-    "mirror.retry": Method({"value": _VALUE}, lambda desk, a, _: desk.mirror_retry(a.get("value"))),
+    "mirror.retry": Method(
+        {"value": _VALUE}, lambda desk, a, _: desk.mirror_retry(a.get("value")), writes=True
+    ),
 }
 
 # In the contract, brought by a later version: said plainly rather than as a typing mistake.
 NOT_YET = frozenset({"report"})
+
+
+def permit(method: Method, peer: Peer) -> None:
+    """CallError for a call that changes something from a program that may only look (`pos.write_group`)."""
+    if method.writes and not peer.may_write:
+        raise CallError(
+            "unauthorised",
+            "This program may look but not sell: its user is not in the till's group for that.",
+        )
 
 
 def check(method: Method, params: Any, currency: Currency) -> Args:

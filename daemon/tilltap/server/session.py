@@ -134,6 +134,7 @@ class Session:
         began, start = monotonic(), None
         answer_within(ANSWER_S)
         try:
+            methods.permit(method, self._peer)
             args = methods.check(method, request.params, self._desk.currency)
             if method.run is None:
                 value, cursor = await stream.opening(self._desk, args.get("after"))

@@ -14,7 +14,7 @@ from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
 from tilltap.ledger.engine import Store, Tx
 from tilltap.loyalty.health import Watched
-from tilltap.loyalty.provider import Outcome, PassState
+from tilltap.loyalty.provider import Outcome, PassState, about
 from tilltap.model import Currency, Peer, Program, TapStatus, Who
 from tilltap.passes import canonical
 from tilltap.till import customers, refunds, sales, taps
@@ -155,7 +155,7 @@ class Till:
         left = IDENTIFY_S - (self._clock.steady() - started)
         if pass_id is None:
             return None, Outcome.GONE if sure else Outcome.UNKNOWN
-        answer = await self._provider.read(pass_id, deadline=max(left, 0.1), urgent=True)
+        answer = about(pass_id, await self._provider.read(pass_id, deadline=max(left, 0.1), urgent=True))
         return (answer.state if answer.outcome is Outcome.DONE else None), answer.outcome
 
     def _remember_silence(self, value: str) -> None:

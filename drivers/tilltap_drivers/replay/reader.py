@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 
 from tilltap_drivers.contract import DriverEvent, Health, ReaderFault
+from tilltap_drivers.io.files import read_file
 from tilltap_drivers.replay.play import play
 from tilltap_drivers.replay.settings import ReplaySettings
 from tilltap_drivers.replay.tape import Tape, TapeError, parse_tape
@@ -15,6 +16,10 @@ from tilltap_drivers.replay.tape import Tape, TapeError, parse_tape
 # Seconds between the end of a looped tape and its next beginning; longer than the daemon folds
 # presentations of one pass (2 s, contract 3.3), so that a tape of one tap still gives a tap each round.
 LOOP_PAUSE = 3.0
+
+
+# A recording ends at a megabyte of what was sent (record.py), each byte of it three characters at most.
+TAPE_LIMIT = 8 << 20
 
 
 class ReplayDriver:
@@ -41,7 +46,7 @@ class ReplayDriver:
     def _load(self) -> Tape:
         path = Path(self.settings.tape)
         try:
-            return parse_tape(path.read_text(encoding="utf-8"), str(path))
+            return parse_tape(read_file(path, TAPE_LIMIT).decode("utf-8"), str(path))
         except FileNotFoundError:
             raise ReaderFault("unplugged", f"{path} does not exist: correct `tape`") from None
         except TapeError as error:

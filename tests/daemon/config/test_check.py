@@ -143,3 +143,14 @@ def test_the_ledger_s_password_is_looked_at(shop):
     assert run("shop.toml").stdout.splitlines() == [
         f"shop.toml:19: ledger.password_file: {password}: others may use it, its mode is 0644 (chmod 600 {password})"
     ]
+
+
+def test_the_group_of_those_who_may_sell_must_be_there(shop):
+    Path("shop.toml").write_text(GOOD + '[pos]\nwrite_group = "no-such-group"\n')
+    line = len(GOOD.splitlines()) + 2
+    assert run("shop.toml").output == (
+        f"shop.toml:{line}: pos.write_group: no group no-such-group on this machine"
+        " (groupadd --system no-such-group, or name another)\n"
+    )
+    Path("shop.toml").write_text(GOOD + '[pos]\nwrite_group = "root"\n')
+    assert run("shop.toml").exit_code == 0

@@ -131,10 +131,10 @@ CASES = {
         reader('port = "/dev/x"\nspeed = 2.0'),
         ['shop.toml:6: reader[1].speed: unknown key (it belongs in [[reader]] with driver = "replay")'],
     ),
-    "unknown altogether": (f"{GOOD}[pos]\nxyzzy = 1\n", ["shop.toml:5: pos.xyzzy: unknown key (known here: socket, tcp, token_file)"]),
+    "unknown altogether": (f"{GOOD}[pos]\nxyzzy = 1\n", ["shop.toml:5: pos.xyzzy: unknown key (known here: socket, write_group, tcp, token_file)"]),
     "quoted and hostile": (
         f'{GOOD}[pos]\n"a\\nb \\u001b[31m" = 1\n',
-        ['shop.toml:5: pos."a\\nb \\x1b[31m": unknown key (known here: socket, tcp, token_file)'],
+        ['shop.toml:5: pos."a\\nb \\x1b[31m": unknown key (known here: socket, write_group, tcp, token_file)'],
     ),
     # --- types are not coerced
     "money as integer": (earn("spend = 10"), [f'shop.toml:3: program.earn.spend: {NOT_A_NUMBER} (write "10.00")']),
@@ -421,7 +421,8 @@ def test_the_file_is_named_as_it_was_given(tmp_path, monkeypatch):
     ("content", "line"),
     [
         (b"# ok\n[program]\nname = '\xff'\n", ":3: file: is not UTF-8 text (save it as UTF-8)"),
-        (b"#" * (1024 * 1024 + 1), ":1: file: is larger than 1 MiB (this is not a configuration of tilltap)"),
+        (b"#\n" * (64 * 1024 + 1), ":1: file: is larger than 128 KiB (this is not a configuration of tilltap)"),
+        (b"# ok\na" + b".a" * 1024 + b" = 1\n", ":2: syntax: a key of many parts (a configuration needs three)"),
         (b"a = \x00\n", ":1: syntax: invalid value (at column 5)"),
     ],
 )  # fmt: skip

@@ -125,6 +125,15 @@ async def test_a_body_beyond_the_limit_is_not_swallowed() -> None:
         await http.aclose()
 
 
+async def test_interim_answers_without_end_are_cut_off() -> None:
+    """The library takes any number of them, 50 microseconds each, in which nobody else is served."""
+    some, many = (b"HTTP/1.1 100 Continue\r\n\r\n" * n for n in (100, 50_000))
+    async with RawService([some, reply(200, b"y")], [many, reply(200, b"y")]) as service:
+        assert (await ask(service)).body == b"y"
+        with pytest.raises(Unclear, match="before the answer"):
+            await ask(service)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_told_not_followed(status: int) -> None:
     async with RawService() as service:

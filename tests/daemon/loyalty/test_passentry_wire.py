@@ -245,7 +245,8 @@ def test_a_page_and_its_link() -> None:
     assert wire.page({"data": [], "links": {"next": {"href": "?page=3"}}}) == ([], "?page=3")
     for links in (None, {}, {"next": None}, {"next": ""}, {"next": 5}, {"next": {"href": None}}, []):
         assert wire.page({"data": [], "links": links}) == ([], None)
-    for data in (None, {}, "x", {"id": UUID}):
+    assert len(wire.page({"data": [{"id": "a"}] * wire.MOST_ON_PAGE})[0]) == wire.MOST_ON_PAGE
+    for data in (None, {}, "x", {"id": UUID}, [{"id": "a"}] * (wire.MOST_ON_PAGE + 1)):
         with pytest.raises(wire.Unreadable):
             wire.page({"data": data})
 

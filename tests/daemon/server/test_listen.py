@@ -68,6 +68,16 @@ def test_the_desk_is_told_who_calls(served, pos):
     assert served.desk.calls[-1][1][-1] == Peer(os.geteuid(), os.getpid(), "back office")
 
 
+def test_the_log_says_which_users_connect_and_says_it_once(served, capsys):
+    for _ in range(3):
+        with Pos(served.path) as pos:
+            pos.result("status")
+    said = [line for line in capsys.readouterr().out.splitlines() if "a user's first connection" in line]
+    assert len(said) == 1
+    assert f"uid={os.geteuid()}" in said[0]
+    assert f"pid={os.getpid()}" in said[0]
+
+
 def test_the_system_running_out_of_descriptors_is_survived(served, monkeypatch, capsys):
     monkeypatch.setattr(listen, "ACCEPT_PAUSE", 0.05)
     failures = iter([errno.EMFILE, errno.ENFILE, errno.ENOBUFS])

@@ -11,7 +11,7 @@ from rigs.desk import MemoryDesk
 from tilltap.errors import CallError, ParamError
 from tilltap.model import Currency, Peer, Who
 from tilltap.server import jsonrpc, methods
-from tilltap.server.methods import METHODS, check
+from tilltap.server.methods import METHODS, check, permit
 
 POUNDS = Currency("GBP")
 OWNER = Peer(os.geteuid(), 1, "test")
@@ -230,6 +230,21 @@ def test_only_root_and_the_daemons_user_adjust(uid):
 
     assert anyio.run(run) == ("unauthorised", [])
     assert asked("customer.adjust", peer=Peer(0), **ADJUST)
+
+
+LOOKS = {"hello", "watch", "status", "sale.get", "customer.find", "customer.history", "mirror.list"}
+
+
+def test_who_may_only_look_changes_nothing():
+    guest = Peer(1000, may_write=False)
+    for name, method in METHODS.items():
+        permit(method, OWNER)
+        if name in LOOKS:
+            permit(method, guest)
+        else:
+            with pytest.raises(CallError) as caught:
+                permit(method, guest)
+            assert caught.value.code == "unauthorised"
 
 
 def test_a_newer_protocol_is_refused():
