@@ -23,8 +23,9 @@ from tilltap.config.settings import Settings
 from tilltap.config.wallet import load_wallet
 from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, mirror_book, restored
-from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.engine import Tx
 from tilltap.ledger.shared import SharedStore
+from tilltap.ledger.store import Store
 from tilltap.ledger.tills import RENEW_EVERY_S
 from tilltap.log import configure, places
 from tilltap.loyalty import make_provider

@@ -18,8 +18,9 @@ from tilltap.clock import Clock
 from tilltap.errors import CallError
 from tilltap.ledger import book, mirror_book
 from tilltap.ledger.book import Customer
-from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.engine import Tx
 from tilltap.ledger.mirror_book import Pass, Send
+from tilltap.ledger.store import Store
 from tilltap.loyalty.health import Watched
 from tilltap.loyalty.provider import Answer, Outcome, PassState, about
 from tilltap.model import Notification

@@ -17,10 +17,11 @@ from tilltap.config.secrets import load_secret
 from tilltap.config.settings import Settings
 from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, tables, tills
-from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
+from tilltap.ledger.engine import Tx, create, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.spool_book import open_spool
+from tilltap.ledger.store import Store
 from tilltap.ledger.upgrade import judge_shared, upgrade_file
 from tilltap.loyalty.budget import Ask, grant
 

@@ -20,7 +20,8 @@ from rigs.postgres import Postgres  # noqa: E402
 from rigs.schemas import FOLDER, dump, dump_server  # noqa: E402
 from rigs.till import House  # noqa: E402
 from tilltap.ledger import book, spool_book, tables  # noqa: E402
-from tilltap.ledger.engine import Store, Tx  # noqa: E402
+from tilltap.ledger.engine import Tx  # noqa: E402
+from tilltap.ledger.store import Store  # noqa: E402
 
 
 async def a_day(folder: Path, url: str | None) -> None:

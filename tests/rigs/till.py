@@ -24,10 +24,11 @@ from rigs.service import Service
 from tilltap.clock import rfc3339
 from tilltap.errors import CallError, ParamError
 from tilltap.ledger import book, mirror_book, restored
-from tilltap.ledger.engine import Store, Tx, create, sqlite_engine
+from tilltap.ledger.engine import Tx, create, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.spool_book import open_spool
+from tilltap.ledger.store import Store
 from tilltap.loyalty.health import Watched
 from tilltap.mirror import Mirror
 from tilltap.model import Currency, Earn, Peer, Program, Reward
@@ -102,8 +103,8 @@ class Shoulder:
 
 
 class Watching(Shoulder, Store):
-    def _transact(self, connection: Any, fn: Callable[[Tx], T], tell: Any = None) -> Any:
-        return super()._transact(connection, self._watched(fn) if self.watch else fn, tell)
+    def _done(self, fn: Callable[[Tx], T], tx: Any) -> Any:
+        return super()._done(self._watched(fn) if self.watch else fn, tx)
 
 
 class WatchingShared(Shoulder, SharedStore):

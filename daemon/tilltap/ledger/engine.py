@@ -1,4 +1,4 @@
-"""The store: one thread that owns the ledger's connection, and the transactions it runs.
+"""The ledger's statements and transactions, and the SQLite file they run on.
 
 Statements are written in SQLAlchemy Core and compiled once per dialect; running one costs a driver call, not
 a compilation (a sale is about ten of them, and the queue is at the door).
@@ -6,12 +6,9 @@ a compilation (a sale is about ten of them, and the queue is at the door).
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
-import queue
 import stat
-import threading
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,10 +22,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from tilltap import crash
-from tilltap.clock import rfc3339
-from tilltap.errors import CallError, StartError
-from tilltap.events import Event, Hub
+from tilltap.errors import StartError
+from tilltap.events import Event
 from tilltap.ledger import tables
 
 T = TypeVar("T")
@@ -38,7 +33,6 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 1000
 LONGEST_NOTE = 200
 
-# Entries are never changed.
 GUARDS = [
     f"""CREATE TRIGGER IF NOT EXISTS entry_no_{verb} BEFORE {verb} ON entry
     BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END"""
@@ -118,6 +112,14 @@ class Cursor(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
+class Owner(Protocol):
+    """What a transaction needs of the store that runs it."""
+
+    till: str
+    last_seq: int
+    programs: dict[int, Any]
+
+
 class Tx:
     """One transaction: statements, the two times it happens at, and the events it makes true.
 
@@ -130,7 +132,7 @@ class Tx:
         self,
         cursor: Cursor,
         dialect: Dialect,
-        store: Store,
+        store: Owner,
         steady: float,
         at: str,
         tell: Tell | None = None,
@@ -191,163 +193,6 @@ class Tx:
         """Writes down the events, last of all."""
         for item in self.events:
             self.run(_ADD_EVENT, till=self._store.till, seq=item.seq, method=item.method, params=item.body)
-
-
-class Store:
-    """`run(fn)` executes `fn(tx)` in the store thread, in one durable transaction, and publishes its events.
-
-    Calls run one after another in the order they were made; publishing happens in commit order, on the loop,
-    before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
-    """
-
-    shared: ClassVar[bool] = False
-    up = True
-
-    def __init__(self, engine: Engine, till: str, clock: Any, lock: LedgerLock | None = None) -> None:
-        self.till = till
-        self.clock = clock
-        self.last_seq = 0
-        self.programs: dict[int, Any] = {}  # versions are written once and never changed
-        self.hub = Hub(0)
-        self.failed: BaseException | None = None
-        self.on_failure: Callable[[], object] = lambda: None
-        self._engine = engine
-        self._dbapi = engine.dialect.loaded_dbapi
-        self._lock = lock
-        self._queue: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        with self._engine.connect() as connection:
-            while (job := self._queue.get()) is not None:
-                job(connection)
-
-    async def run(self, fn: Callable[[Tx], T]) -> T:
-        loop = asyncio.get_running_loop()
-
-        def tell(events: list[Event]) -> None:
-            loop.call_soon_threadsafe(self.hub.publish, events)
-
-        return await self._submit(lambda connection: self._transact(connection, fn, tell))
-
-    def _submit(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> asyncio.Future[T]:
-        """`work` in the store thread; its events are published before its value is told."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def finish(value: T | None, error: BaseException | None, events: list[Event]) -> None:
-            self.hub.publish(events)
-            if future.cancelled():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)  # type: ignore[arg-type]
-
-        def job(connection: Connection) -> None:
-            value: T | None = None
-            error: Exception | None = None
-            events: list[Event] = []
-            try:
-                value, events = work(connection)
-            except Exception as caught:
-                error = caught
-            loop.call_soon_threadsafe(finish, value, error, events)
-
-        self._queue.put(job)
-        return future
-
-    def run_now(self, fn: Callable[[Tx], T]) -> T:
-        """The same before the loop runs (start-up) or without one (tools and tests)."""
-        return self._now(lambda connection: self._transact(connection, fn))
-
-    def _now(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> T:
-        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-        def job(connection: Connection) -> None:
-            try:
-                value, events = work(connection)
-            except Exception as caught:
-                done.put((None, caught))
-            else:
-                if events:
-                    self.hub.start(events[-1].seq)
-                done.put((value, None))
-
-        self._queue.put(job)
-        value, error = done.get()
-        if error is not None:
-            raise error
-        result: T = value
-        return result
-
-    def _transact(
-        self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None
-    ) -> tuple[T, list[Event]]:
-        """The value of `fn`, and the events that are still to be published."""
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute("BEGIN IMMEDIATE")
-            at = rfc3339(self.clock.wall())
-            tx = Tx(cursor, connection.dialect, self, self.clock.steady(), at, tell)
-            value = self._done(fn, tx)
-            cursor.execute("COMMIT")
-        except BaseException as error:
-            self._undo(cursor)
-            if self._is_broken(error):
-                raise CallError(
-                    "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
-                ) from error
-            raise
-        if tx.events:
-            crash.point("P1")
-            self.last_seq = tx.events[-1].seq
-        return value, tx.events[tx.told :]
-
-    def _done(self, fn: Callable[[Tx], T], tx: Tx) -> T:
-        try:
-            value = fn(tx)
-            tx.keep_events()
-        except BaseException:
-            self.last_seq += tx.told  # numbers that were seen are not given twice
-            raise
-        if tx.events:
-            crash.point("P0")
-        return value
-
-    def _undo(self, cursor: Any) -> None:
-        """Nothing of a transaction that failed stays: the next one must not find it open."""
-        if cursor.connection.in_transaction:
-            with suppress(self._dbapi.Error):
-                cursor.execute("ROLLBACK")
-
-    def _is_broken(self, error: BaseException) -> bool:
-        """Whether the file or the disk is to blame. A lock passes; anything else ends the process
-        (architecture section 5).
-        """
-        if not isinstance(error, self._dbapi.DatabaseError) or isinstance(error, self._dbapi.IntegrityError):
-            return False  # a refusal of ours, or a broken rule
-        if "locked" not in str(error):
-            self.failed = error
-            self.on_failure()
-        return True
-
-    @property
-    def note(self) -> str:
-        """What `keep_note` kept beside the file, which is not put back with it."""
-        return self._lock.note if self._lock else ""
-
-    def keep_note(self, note: str) -> None:
-        if self._lock:
-            self._lock.keep(note)
-
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        self._engine.dispose()
-        if self._lock:
-            self._lock.release()
 
 
 class LedgerLock:

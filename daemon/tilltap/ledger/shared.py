@@ -26,7 +26,7 @@ from tilltap.clock import rfc3339, time_to_answer
 from tilltap.errors import CallError, StartError
 from tilltap.events import Event
 from tilltap.ledger import book, restored, spool_book, tables, tills
-from tilltap.ledger.engine import LedgerLock, Sql, Store, Tx
+from tilltap.ledger.engine import LedgerLock, Sql, Tx
 from tilltap.ledger.postgres import (
     AGAIN,
     CONNECT_S,
@@ -36,6 +36,7 @@ from tilltap.ledger.postgres import (
     Unreachable,
     make_tables,
 )
+from tilltap.ledger.store import Store
 from tilltap.log import places
 
 T = TypeVar("T")

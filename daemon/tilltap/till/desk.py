@@ -12,7 +12,8 @@ from tilltap.clock import Clock, rfc3339, time_to_answer
 from tilltap.errors import CallError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
-from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.engine import Tx
+from tilltap.ledger.store import Store
 from tilltap.loyalty.health import Watched
 from tilltap.loyalty.provider import Outcome, PassState, about
 from tilltap.model import Currency, Peer, Program, TapStatus, Who

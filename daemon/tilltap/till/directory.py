@@ -13,7 +13,8 @@ import structlog
 from tilltap.clock import Clock, rfc3339
 from tilltap.errors import CallError
 from tilltap.ledger import book
-from tilltap.ledger.engine import Store, Tx
+from tilltap.ledger.engine import Tx
+from tilltap.ledger.store import Store
 from tilltap.loyalty.provider import Answer, Outcome, PassState, Provider
 from tilltap.passes import canonical
 

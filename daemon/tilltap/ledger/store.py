@@ -1,0 +1,285 @@
+"""The store: one thread that owns the ledger's connection and runs its transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from sqlalchemy import Connection, Dialect, Engine
+
+from tilltap import crash
+from tilltap.clock import rfc3339
+from tilltap.errors import CallError
+from tilltap.events import Event, Hub
+from tilltap.ledger.engine import LedgerLock, Tell, Tx
+
+T = TypeVar("T")
+
+# Transactions that share a flush, which costs as much as several of them. So many delay the first by 5 ms.
+TOGETHER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What became of a transaction: its value or its error, and the events still to be published."""
+
+    value: Any
+    error: Exception | None
+    events: list[Event]
+
+
+Done = Callable[[_Ended], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A transaction that waits; `done` is called in the store thread."""
+
+    fn: Callable[[Tx], Any]
+    tell: Tell
+    done: Done
+
+
+class Store:
+    """`run(fn)` executes `fn(tx)` in the store thread, in one durable transaction, and publishes its events.
+
+    Calls run one after another in the order they were made; publishing happens in commit order, on the loop,
+    before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
+    Those that wait while another one is flushed are flushed together.
+    """
+
+    shared: ClassVar[bool] = False
+    up = True
+
+    def __init__(self, engine: Engine, till: str, clock: Any, lock: LedgerLock | None = None) -> None:
+        self.till = till
+        self.clock = clock
+        self.last_seq = 0
+        self.programs: dict[int, Any] = {}  # versions are written once and never changed
+        self.hub = Hub(0)
+        self.failed: BaseException | None = None
+        self.on_failure: Callable[[], object] = lambda: None
+        self._engine = engine
+        self._dbapi = engine.dialect.loaded_dbapi
+        self._lock = lock
+        self._queue: queue.SimpleQueue[_Wanted | Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        waiting: deque[_Wanted | Callable[[Connection], None] | None] = deque()
+        with self._engine.connect() as connection:
+            while True:
+                if not waiting:
+                    waiting.append(self._queue.get())
+                with suppress(queue.Empty):
+                    while len(waiting) < TOGETHER:
+                        waiting.append(self._queue.get_nowait())
+                item = waiting.popleft()
+                if item is None:
+                    return
+                if not isinstance(item, _Wanted):
+                    item(connection)
+                    continue
+                together = [item]
+                while waiting and isinstance(waiting[0], _Wanted):
+                    together.append(waiting.popleft())  # type: ignore[arg-type]
+                self._execute(connection, together)
+
+    async def run(self, fn: Callable[[Tx], T]) -> T:
+        loop = asyncio.get_running_loop()
+
+        def tell(events: list[Event]) -> None:
+            loop.call_soon_threadsafe(self.hub.publish, events)
+
+        future, done = self._promise(loop)
+        self._queue.put(_Wanted(fn, tell, done))
+        result: T = await future
+        return result
+
+    def _submit(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> asyncio.Future[T]:
+        """`work` in the store thread, by itself."""
+        future, done = self._promise(asyncio.get_running_loop())
+
+        def job(connection: Connection) -> None:
+            try:
+                value, events = work(connection)
+            except Exception as error:
+                done(_Ended(None, error, []))
+            else:
+                done(_Ended(value, None, events))
+
+        self._queue.put(job)
+        return future
+
+    def _promise(self, loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Future[Any], Done]:
+        """A future, and what the store thread calls in the end: events are published before it is told."""
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def finish(ended: _Ended) -> None:
+            self.hub.publish(ended.events)
+            if future.cancelled():
+                return
+            if ended.error is not None:
+                future.set_exception(ended.error)
+            else:
+                future.set_result(ended.value)
+
+        def deliver(ended: _Ended) -> None:
+            loop.call_soon_threadsafe(finish, ended)
+
+        return future, deliver
+
+    def run_now(self, fn: Callable[[Tx], T]) -> T:
+        """The same before the loop runs (start-up) or without one (tools and tests)."""
+        return self._now(lambda connection: self._transact(connection, fn))
+
+    def _now(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> T:
+        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+        def job(connection: Connection) -> None:
+            try:
+                value, events = work(connection)
+            except Exception as caught:
+                done.put((None, caught))
+            else:
+                if events:
+                    self.hub.start(events[-1].seq)
+                done.put((value, None))
+
+        self._queue.put(job)
+        value, error = done.get()
+        if error is not None:
+            raise error
+        result: T = value
+        return result
+
+    def _execute(self, connection: Connection, together: list[_Wanted]) -> None:
+        try:
+            if len(together) == 1:
+                value, events = self._transact(connection, together[0].fn, together[0].tell)
+                ended = [_Ended(value, None, events)]
+            else:
+                ended = self._transact_together(connection, together)
+        except Exception as error:
+            ended = [_Ended(None, error, []) for _ in together]
+        for wanted, end in zip(together, ended, strict=True):
+            wanted.done(end)
+
+    def _transact(
+        self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None
+    ) -> tuple[T, list[Event]]:
+        """The value of `fn`, and the events that are still to be published."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            tx = self._new_tx(cursor, connection.dialect, tell)
+            value = self._done(fn, tx)
+            if tx.events:
+                crash.point("P0")
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            self._undo(cursor, error)
+            raise
+        if tx.events:
+            crash.point("P1")
+            self.last_seq = tx.events[-1].seq
+        return value, tx.events[tx.told :]
+
+    def _transact_together(self, connection: Connection, together: list[_Wanted]) -> list[_Ended]:
+        """One flush for all of them. Each is whole or not at all, whatever becomes of the others."""
+        cursor = connection.connection.cursor()
+        before = seen = self.last_seq  # numbers given, and those of them that are published
+        ended: list[_Ended] = []
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            for one in together:
+                # An event is not told before those that have lower numbers.
+                tell = None if self.last_seq > seen else one.tell
+                tx = self._new_tx(cursor, connection.dialect, tell)
+                ended.append(self._part(cursor, one, tx))
+                if tx.told:
+                    seen = tx.events[tx.told - 1].seq
+            if self.last_seq > before:
+                crash.point("P0")
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            self.last_seq = seen
+            self._undo(cursor, error)
+            raise
+        if self.last_seq > before:
+            crash.point("P1")
+        return ended
+
+    def _part(self, cursor: Any, one: _Wanted, tx: Tx) -> _Ended:
+        cursor.execute("SAVEPOINT part")
+        try:
+            value = self._done(one.fn, tx)
+        except Exception as error:
+            if self._blames_disk(error):
+                raise
+            cursor.execute("ROLLBACK TO part")
+            cursor.execute("RELEASE part")
+            return _Ended(None, error, [])
+        cursor.execute("RELEASE part")
+        if tx.events:
+            self.last_seq = tx.events[-1].seq
+        return _Ended(value, None, tx.events[tx.told :])
+
+    def _new_tx(self, cursor: Any, dialect: Dialect, tell: Tell | None) -> Tx:
+        return Tx(cursor, dialect, self, self.clock.steady(), rfc3339(self.clock.wall()), tell)
+
+    def _done(self, fn: Callable[[Tx], T], tx: Tx) -> T:
+        try:
+            value = fn(tx)
+            tx.keep_events()
+        except BaseException:
+            self.last_seq += tx.told  # numbers that were seen are not given twice
+            raise
+        return value
+
+    def _undo(self, cursor: Any, error: BaseException) -> None:
+        """Nothing of a transaction that failed stays: the next one must not find it open.
+
+        CallError if the file or the disk is to blame. A lock passes; anything else ends the process
+        (architecture section 5).
+        """
+        if cursor.connection.in_transaction:
+            with suppress(self._dbapi.Error):
+                cursor.execute("ROLLBACK")
+        if not self._blames_disk(error):
+            return
+        if "locked" not in str(error):
+            self.failed = error
+            self.on_failure()
+        raise CallError(
+            "ledger-down", "The ledger cannot be written. Repeat the call; tell the manager."
+        ) from error
+
+    def _blames_disk(self, error: BaseException) -> bool:
+        """Not a refusal of ours, and not a broken rule of ours either."""
+        return isinstance(error, self._dbapi.DatabaseError) and not isinstance(
+            error, self._dbapi.IntegrityError
+        )
+
+    @property
+    def note(self) -> str:
+        """What `keep_note` kept beside the file, which is not put back with it."""
+        return self._lock.note if self._lock else ""
+
+    def keep_note(self, note: str) -> None:
+        if self._lock:
+            self._lock.keep(note)
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+        if self._lock:
+            self._lock.release()

@@ -1,0 +1,156 @@
+"""Transactions that wait are flushed together: each is whole or not at all, and events keep their order."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilltap.clock import SystemClock
+from tilltap.errors import CallError
+from tilltap.ledger import book
+from tilltap.ledger.engine import Tx, create, sqlite_engine
+from tilltap.ledger.store import TOGETHER, Store
+
+pytestmark = pytest.mark.anyio
+
+
+class Held:
+    """A store whose thread waits until everything is queued that is to be flushed together."""
+
+    def __init__(self, folder: Path) -> None:
+        engine, lock = sqlite_engine(folder / "ledger.db")
+        create(engine, lock, "ledger")
+        self.store = Store(engine, "till-1", SystemClock(), lock)
+        self.published: list[int] = []
+        self.store.hub.on_publish = lambda events: self.published.extend(e.seq for e in events)
+        self.flushes = 0
+        self._gate = threading.Event()
+
+    async def together(self, *work) -> list:
+        self._gate.clear()
+
+        def wait(connection) -> tuple[None, list]:
+            self._gate.wait(10)
+            connection.connection.driver_connection.set_trace_callback(self._count)
+            return None, []
+
+        first = self.store._submit(wait)
+        waiting = [asyncio.ensure_future(self.store.run(fn)) for fn in work]
+        await asyncio.sleep(0)
+        self._gate.set()
+        await first
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+        return ended
+
+    def _count(self, statement: str) -> None:
+        self.flushes += statement == "COMMIT"
+
+    def kept(self) -> tuple[set[str], list[int]]:
+        """Who wrote, and the numbers of the events recorded."""
+        with sqlite3.connect(self.store._engine.url.database) as raw:
+            names = {key for (key,) in raw.execute("SELECT key FROM meta WHERE key LIKE 'work-%'")}
+            return names, [n for (n,) in raw.execute("SELECT seq FROM event ORDER BY seq")]
+
+
+def work(name: str, *, events: int = 0, tell: bool = False, fail: bool = False):
+    def fn(tx: Tx) -> str:
+        book.put_meta(tx, f"work-{name}", "done")
+        for n in range(events):
+            tx.emit("reader", {"reader": name})
+            if tell and n == 0:
+                tx.tell_now()
+        if fail:
+            raise CallError("offline", "refused")
+        return name
+
+    return fn
+
+
+@pytest.fixture
+def held(tmp_path):
+    held = Held(tmp_path)
+    yield held
+    held.store.close()
+
+
+async def test_those_that_wait_share_a_flush(held):
+    assert await held.together(*(work(str(n), events=1) for n in range(TOGETHER))) == [
+        str(n) for n in range(TOGETHER)
+    ]
+    assert held.flushes == 1
+    assert held.published == list(range(1, TOGETHER + 1))
+
+
+async def test_a_refusal_takes_nobody_else_with_it(held):
+    one, two, three = await held.together(work("1"), work("2", events=1, fail=True), work("3", events=1))
+    assert (one, three) == ("1", "3")
+    assert isinstance(two, CallError)
+    assert held.kept() == ({"work-1", "work-3"}, [1])
+
+
+async def test_a_broken_rule_takes_nobody_else_with_it(held):
+    def twice(tx: Tx) -> None:
+        for _ in range(2):
+            book.enter(tx, 1, "earn", 1, till="till-1", ref="sale", why="")
+
+    one, two, three = await held.together(work("1"), twice, work("3"))
+    assert (one, three) == ("1", "3")
+    assert isinstance(two, sqlite3.IntegrityError)
+    assert held.kept()[0] == {"work-1", "work-3"}
+
+
+async def test_a_broken_disk_takes_all_with_it_and_says_so(held):
+    def broken(_tx: Tx) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    failed = []
+    held.store.on_failure = lambda: failed.append(True)
+    ended = await held.together(work("1", events=1), broken, work("3"))
+    assert [e.code for e in ended] == ["ledger-down"] * 3
+    assert (held.kept(), held.published, failed) == ((set(), []), [], [True])
+
+
+Pieces = st.lists(
+    st.tuples(st.integers(0, 3), st.booleans(), st.booleans()).map(
+        lambda t: {"events": t[0], "tell": t[1], "fail": t[2]}
+    ),
+    min_size=1,
+    max_size=TOGETHER + 3,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(Pieces, Pieces)
+def test_events_are_published_once_and_in_order_whatever_fails(first, second):
+    """A number that was told before its transaction failed is not given again (contract 3: order by `seq`)."""
+
+    async def play(held: Held) -> None:
+        right, told = set(), []
+        for round_, pieces in enumerate((first, second)):
+            names = [f"{round_}-{n}" for n in range(len(pieces))]
+            ended = await held.together(*(work(n, **p) for n, p in zip(names, pieces, strict=True)))
+            for name, piece, end in zip(names, pieces, ended, strict=True):
+                assert isinstance(end, CallError) == piece["fail"]
+                right |= set() if piece["fail"] else {f"work-{name}"}
+                told += [name] * (0 if piece["fail"] else piece["events"])
+        names, recorded = held.kept()
+        assert names == right
+        assert len(recorded) == len(told)
+        assert set(recorded) <= set(held.published)
+        assert held.published == sorted(set(held.published))
+        assert held.store.last_seq == (held.published[-1] if held.published else 0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        held = Held(Path(folder))
+        try:
+            asyncio.run(play(held))
+        finally:
+            held.store.close()
