@@ -53,8 +53,10 @@ def test_yesterdays_ledger_takes_the_services_balances_over(shop: Shop, ledger, 
     stop(shop)
 
     put_back(shop, "copy")
+    mark = shop.events.mark()
     daemon = shop.start()
     shop.ready()
+    shop.events.wait(lambda e: e.method == "snapshot", after=mark)
     mark = shop.events.mark()
     shop.tap(BEN)
     shop.events.wait(lambda e: e.method == "tap" and e.params["balance"] == 0, after=mark)
