@@ -11,15 +11,19 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from rigs.daemon import Logs, Shop
 from rigs.postgres import Postgres
 from tilltap.config.load import load
 from tilltap.ledger import book
+from tilltap.ledger.engine import Sql, Tx
+from tilltap.ledger.store import Store
 from tilltap.sandbox.service import NewPass
 from tilltap.stores import open_file
 from tilltap.till import sales
@@ -63,8 +67,8 @@ def close_many(path: Path, passes: list[str], count: int, name: str, in_flight: 
                 send(n)
 
 
-def one_till(logs: Logs) -> tuple[float, float]:
-    """Sales a second through the socket, and raw commits a second on the same file afterwards."""
+def one_till(logs: Logs, folder: Path) -> tuple[float, float, float]:
+    """A second: sales through the socket, the same sales' statements in raw commits, raw commits of one row."""
     names = [f"regular-{n}" for n in range(PASSES)]
     with Shop(logs, *(NewPass(name, 0) for name in names), readers="") as shop:
         shop.start()
@@ -73,15 +77,66 @@ def one_till(logs: Logs) -> tuple[float, float]:
         close_many(shop.socket, names, SALES, "counted")
         ours = SALES / (time.perf_counter() - began)
         shop.stop()
-        with closing(sqlite3.connect(shop.folder / "ledger.db", isolation_level=None)) as raw:
-            raw.execute("PRAGMA synchronous=FULL")
-            raw.execute("CREATE TABLE bench (a)")
-            began = time.perf_counter()
-            for n in range(SALES):
-                raw.execute("BEGIN IMMEDIATE")
-                raw.execute("INSERT INTO bench VALUES (?)", (n,))
-                raw.execute("COMMIT")
-            return ours, SALES / (time.perf_counter() - began)
+    one_row = [[("INSERT INTO meta (key, value) VALUES (?, 'x')", [f"bench-{n}"])] for n in range(SALES)]
+    return ours, _commits(folder / "same.db", *_recorded(folder)), _commits(folder / "one.db", [], one_row)
+
+
+Statements = list[tuple[str, Sequence[Any]]]
+
+
+def _recorded(folder: Path) -> tuple[list[Statements], list[Statements]]:
+    """What making a ledger's customers, and what `SALES` closes, say to the driver, by transaction."""
+    spoken: list[Statements] = []
+    plain = Sql.run
+
+    def listening(self: Sql, cursor: Any, dialect: Any, values: Any) -> Any:
+        made = self._compiled.get(dialect.name) or self._compile(dialect)
+        spoken[-1].append((made.text, made.values(values)))
+        return plain(self, cursor, dialect, values)
+
+    def say(store: Store, fn: Callable[[Tx], Any]) -> Any:
+        spoken.append([])
+        return store.run_now(fn)
+
+    store, rules = _open(folder / "recorded.db")
+    try:
+        Sql.run = listening  # type: ignore[method-assign]
+        people = [
+            say(store, lambda tx, n=n: book.add_customer(tx, pass_id=f"p{n}", ext_id=None, value=None).id)
+            for n in range(PASSES)
+        ]
+        for n in range(SALES):
+            who = Found(people[n % PASSES])
+            say(store, lambda tx, n=n, who=who: sales.close(tx, rules, f"s{n}", 2000, None, None, who))
+    finally:
+        Sql.run = plain  # type: ignore[method-assign]
+        store.close()
+    return spoken[:PASSES], spoken[PASSES:]
+
+
+def _commits(path: Path, before: list[Statements], counted: list[Statements]) -> float:
+    """Durable commits a second, of these statements and nothing else, on a ledger of this kind."""
+    _open(path)[0].close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA synchronous=FULL")
+        cursor = raw.cursor()
+        for statement, values in chain.from_iterable(before):
+            cursor.execute(statement, values).fetchall()
+        began = time.perf_counter()
+        for transaction in counted:
+            cursor.execute("BEGIN IMMEDIATE")
+            for statement, values in transaction:
+                cursor.execute(statement, values).fetchall()
+            cursor.execute("COMMIT")
+        return len(counted) / (time.perf_counter() - began)
+
+
+def _open(path: Path) -> tuple[Store, Rules]:
+    path.with_suffix(".toml").write_text(TOML.format(ledger=path), encoding="utf-8")
+    settings = load(path.with_suffix(".toml"))
+    store, _ = open_file(settings)
+    version = store.run_now(lambda tx: book.enter_program(tx, settings.program))
+    return store, Rules(settings.till, settings.program, version)
 
 
 def several_tills(logs: Logs) -> tuple[Rate, Rate]:
@@ -155,14 +210,9 @@ def _in_turn(large: Close, small: Close) -> tuple[list[float], list[float]]:
 def _filled(path: Path, entries: int) -> Iterator[Close]:
     """A ledger of `entries` old sales, each with its entry; what it yields closes a sale of some customer."""
     customers = entries // PER_CUSTOMER
-    path.with_suffix(".toml").write_text(TOML.format(ledger=path), encoding="utf-8")
-    settings = load(path.with_suffix(".toml"))
-    store, _ = open_file(settings)
-    version = store.run_now(lambda tx: book.enter_program(tx, settings.program))
-    store.close()
+    _open(path)[0].close()
     _fill(path, entries, customers)
-    store, _ = open_file(settings)
-    rules = Rules(settings.till, settings.program, version)
+    store, rules = _open(path)
     some = random.Random(7)
 
     def close(n: int) -> None:

@@ -241,7 +241,7 @@ def measure_ledger() -> None:
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as name:
         folder = Path(name).resolve()
         logs = Logs(folder)
-        ours, least = ledger.one_till(logs)
+        ours, least, one_row = ledger.one_till(logs, folder)
         line(
             "sales a second, against raw commits",
             f"{ours:.0f}",
@@ -249,6 +249,7 @@ def measure_ledger() -> None:
             f"{ours / least:.2f}",
             ">= 0.5",
         )
+        line("  raw commits of a single row", "", f"{one_row:.0f}", f"{ours / one_row:.2f}", "")
         one, four = ledger.several_tills(logs)
         ours, least = four.per_second, one.per_second
         line(
