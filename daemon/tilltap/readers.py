@@ -73,7 +73,7 @@ class Reader:
         self._clock = clock
         self._folder = Folder()
         self._owners: dict[str, int] = {}  # value -> customer, for the values in the folder
-        self._busy = anyio.Semaphore(IN_PROGRESS)
+        self._busy = anyio.Semaphore(IN_PROGRESS, fast_acquire=True)
 
     async def run(self) -> None:
         failures = 0

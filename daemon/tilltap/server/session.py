@@ -40,7 +40,7 @@ class Session:
         self._desk = desk
         self._peer = peer
         self._outbox = Outbox(self._send_now)
-        self._slots = anyio.Semaphore(IN_FLIGHT)
+        self._slots = anyio.Semaphore(IN_FLIGHT, fast_acquire=True)
         self._last_of_sale: dict[str, anyio.Event] = {}
         self._cursor: int | None = None
         self._missed = 0  # events up to this `seq` happened before the snapshot
