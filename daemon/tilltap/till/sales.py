@@ -10,12 +10,13 @@ import json
 from dataclasses import dataclass, replace
 
 from tilltap.errors import CallError, ParamError
-from tilltap.ledger import book, mirror_book, tills
+from tilltap.ledger import book, tills
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules import redeem
-from tilltap.rules.settle import Order, Outcome, settle
-from tilltap.till.shapes import Json, Shop, account, offers, sale_shape, view
+from tilltap.rules.settle import Order, settle
+from tilltap.till import closing
+from tilltap.till.shapes import Json, Shop, account, sale_shape, view
 
 # Contract section 3, "Which sale a tap belongs to".
 TAP_WAITS_S = 30
@@ -91,7 +92,7 @@ def decline(tx: Tx, shop: Shop, sale_id: str, reward_id: str) -> Json:
     if book.program(tx, sale.program).reward(reward_id) is None:
         raise CallError("reward-unavailable", "There is no such reward in this shop's programme.")
     if sale.reward == reward_id:
-        _let_go(sale)
+        sale.let_go()
     if reward_id not in sale.refusals():
         sale.declined = json.dumps([*sale.refusals(), reward_id])
     return _settle_down(tx, sale, before)
@@ -125,7 +126,7 @@ def close(
         _put_customer(tx, sale, who)
     _drop_unfit_reward(tx, sale)
     sale.paid = paid
-    entered = _enter_close(tx, sale)
+    entered = closing.enter(tx, sale)
     (book.save_sale if before else book.add_sale)(tx, sale)
     released = before.customer_id if before and before.reward else None
     for customer_id in {entered, released} - {None}:
@@ -140,7 +141,7 @@ def cancel(tx: Tx, shop: Shop, sale_id: str, *, why: str = "cancelled by the til
     if not sale.is_open:
         raise _not_open(sale)
     held = sale.reward is not None
-    _let_go(sale)
+    sale.let_go()
     sale.state, sale.why = "cancelled", f"Nothing earned: {why}."
     book.save_sale(tx, sale)
     if held and sale.customer_id:
@@ -277,14 +278,10 @@ def _take(sale: Sale, reward_id: str, points: int) -> None:
     sale.declined = json.dumps([r for r in sale.refusals() if r != reward_id])
 
 
-def _let_go(sale: Sale) -> None:
-    sale.reward, sale.taken, sale.lapsed = None, 0, 0
-
-
 def _put_customer(tx: Tx, sale: Sale, who: Found) -> None:
     book.lock(tx, who.customer_id)
     if who.customer_id != sale.customer_id:
-        _let_go(sale)
+        sale.let_go()
         sale.declined, sale.customer_id = "[]", who.customer_id
     if who.tap_id:
         tap = book.tap(tx, sale.till, who.tap_id)
@@ -299,7 +296,7 @@ def _drop_unfit_reward(tx: Tx, sale: Sale) -> None:
     if sale.reward:
         reward = book.program(tx, sale.program).reward(sale.reward)
         if reward is None or sale.customer_id is None or not sale.total or sale.total < reward.minimum:
-            _let_go(sale)
+            sale.let_go()
 
 
 def _accept_automatic(tx: Tx, sale: Sale) -> None:
@@ -359,60 +356,6 @@ def _must_agree(
         raise CallError("key-reused", "This sale number was already closed with other figures.")
 
 
-def _enter_close(tx: Tx, sale: Sale) -> int | None:
-    """Freezes the sale; returns the customer whose balance (or running spend) it changed."""
-    seen = view(tx, sale)
-    done, customer = seen.outcome, seen.customer
-    if done.reward is None:
-        _let_go(sale)
-    sale.discount, sale.paid, sale.taken = done.discount, done.paid, done.taken
-    sale.offers = json.dumps(offers(sale, seen), ensure_ascii=False)
-    sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
-    sale.why, sale.lapsed = done.why, 0
-    if customer is None or seen.account is None:
-        return None
-    sale.offline = int(not customer.known)
-    if done.reward:
-        why = f"{done.reward.title} on {sale.sale_id}"
-        book.enter(tx, customer.id, "redeem", -done.taken, till=sale.till, ref=sale.sale_id, why=why)
-        if done.reward.on_redeem == "keep":
-            book.add_use(tx, customer.id, done.reward.id, 1)
-    earned = _enter_earning(tx, sale, customer.id, seen.account, done)
-    return customer.id if earned or done.reward else None
-
-
-def _enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, done: Outcome) -> bool:
-    """True if there was anything to enter."""
-    moved = done.earned.remainder - facts.carried
-    sale.earned, sale.carried = done.earned.points, facts.carried
-    sale.balance_after, sale.message, sale.receipt = done.balance_after, done.message, done.receipt
-    if sale.earned or moved:
-        book.enter(
-            tx,
-            customer_id,
-            "earn",
-            sale.earned,
-            till=sale.till,
-            ref=sale.sale_id,
-            why=done.why,
-            carried=moved,
-        )
-    if done.kind and done.message:
-        mirror_book.plan_push(
-            tx,
-            customer_id,
-            till=sale.till,
-            sale_id=sale.sale_id,
-            kind=done.kind,
-            earned=sale.earned,
-            reward=done.text_reward,
-            program=sale.program,
-        )
-    if sale.earned or done.reward or done.message:
-        mirror_book.owe(tx, customer_id)
-    return bool(sale.earned or moved)
-
-
 def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
     """Earns as if attached before the close, without a reward; a repeat answers, all else is too late."""
     if sale.state == "cancelled" or (sale.customer_id is not None and sale.customer_id != who.customer_id):
@@ -429,7 +372,7 @@ def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
     done = settle(program, Order(sale.total, sale.counted, left), facts, known=customer.known)
     sale.customer_id, sale.offline, sale.why = customer.id, int(not customer.known), done.why
     _put_customer(tx, sale, who)
-    entered = _enter_earning(tx, sale, customer.id, facts, done)
+    entered = closing.enter_earning(tx, sale, customer.id, facts, done)
     book.save_sale(tx, sale)
     if entered:
         ripple(tx, customer.id, skip=sale)

@@ -64,6 +64,10 @@ class Sale:
         names: list[str] = json.loads(self.declined)
         return names
 
+    def let_go(self) -> None:
+        """Of the accepted reward."""
+        self.reward, self.taken, self.lapsed = None, 0, 0
+
 
 _SALE_COLUMNS = [f.name for f in fields(Sale)]
 
