@@ -56,7 +56,7 @@ def test_yesterdays_ledger_takes_the_services_balances_over(shop: Shop, ledger, 
     mark = shop.events.mark()
     daemon = shop.start()
     shop.ready()
-    shop.events.wait(lambda e: e.method == "snapshot", after=mark)
+    shop.events.wait(lambda e: e.method == "snapshot" or e.params.get("state") == "up", after=mark)
     mark = shop.events.mark()
     shop.tap(BEN)
     shop.events.wait(lambda e: e.method == "tap" and e.params["balance"] == 0, after=mark)
