@@ -20,7 +20,7 @@ from tilltap.ledger import book, tables, tills
 from tilltap.ledger.engine import Tx, create, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
-from tilltap.ledger.spool_book import open_spool
+from tilltap.ledger.spool_book import open_spool, own_spool
 from tilltap.ledger.store import Store
 from tilltap.ledger.upgrade import judge_shared, upgrade_file
 from tilltap.loyalty.budget import Ask, grant
@@ -56,8 +56,14 @@ def open_file(settings: Settings) -> tuple[Store, SystemClock]:
 
 def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[SharedStore, SystemClock]:
     """A ledger on a server; it is reached by `store.begin`, and may be out of reach then."""
-    server, clock = server_of(settings), SystemClock()
-    spool = open_spool(spool_of(settings))
+    server, clock, path = server_of(settings), SystemClock(), spool_of(settings)
+    spool = open_spool(path)
+    try:
+        own_spool(spool[0], path, settings.till)
+    except StartError:
+        spool[0].dispose()
+        spool[1].release()
+        raise
 
     def joining(tx: Tx, first: bool) -> None:
         recognise(tx, settings, "ledger")

@@ -223,16 +223,16 @@ def rename_till(names: Names, config: Config = None) -> None:
 
 
 def _spool_to_move(settings: Settings, old: str, new: str) -> Callable[[], None]:
-    """The spool is named by its till unless the configuration names it; what waits in it goes along."""
+    """The spool is its till's, and named by it unless the configuration does; what waits in it goes along."""
     from dataclasses import replace
 
     from tilltap.ledger.spool_book import move_spool
     from tilltap.stores import spool_of
 
     source, target = (spool_of(replace(settings, till=name)) for name in (old, new))
-    if source == target or not source.exists():
+    if not source.exists():
         return lambda: None
-    return move_spool(source, target)
+    return move_spool(source, target, new)
 
 
 def _must_be_a_name(name: str) -> None:

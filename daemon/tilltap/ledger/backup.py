@@ -56,8 +56,11 @@ def refuse_mixed(path: Path, what: str = "ledger") -> None:
 
 
 def _remedy(path: Path) -> str:
-    readable = os.access(path, os.R_OK)
-    return "it is damaged: restore a backup" if readable else "run this as the daemon's user"
+    if not os.access(path, os.R_OK):
+        return "run this as the daemon's user"
+    if not os.access(path.parent, os.W_OK):  # SQLite keeps an index of the newest sales beside the file
+        return f"{path.parent} must be writable: run this as the daemon's user"
+    return "it is damaged: restore a backup"
 
 
 def copy_to(path: Path, target: Path) -> Path:

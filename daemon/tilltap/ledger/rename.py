@@ -93,7 +93,9 @@ def _rename(engine: Engine, where: str, old: str | None, new: str) -> Renamed:
             return _rename_from(connection, where, old, new)
     except DBAPIError as error:
         reason = str(error.orig).splitlines()[0]
-        raise StartError(f"{where}: {reason} (nothing was changed; try again in a moment)") from None
+        damaged = "malformed" in reason or "not a database" in reason
+        remedy = "restore it from a backup" if damaged else "nothing was changed; try again in a moment"
+        raise StartError(f"{where}: {reason} ({remedy})") from None
 
 
 def _rename_from(connection: Connection, where: str, old: str, new: str) -> Renamed:

@@ -18,9 +18,6 @@ from tilltap.ledger.engine import Sql, Tx
 
 log = structlog.get_logger("tilltap.ledger")
 
-# Tills come back to a restored server within minutes; what the first of them has done need not be done again.
-ONCE_S = 24 * 3600
-
 _FORGET = Sql(t.meta.delete().where(t.meta.c.key == bindparam("key")))
 # As a pass whose last write is to be read back: behind everything that somebody waits for.
 _READ_AGAIN = Sql(
@@ -32,8 +29,10 @@ _DROP_TEXTS = Sql(update(t.push).where(t.push.c.state == literal_column("'planne
 
 
 def seen(tx: Tx) -> str:
-    """What to keep outside of the ledger: which one it is, and how far this till's events go."""
-    return f"{_identity(tx)} {book.last_seq(tx, tx.till)}"
+    """What to keep outside of the ledger: which one it is, how far this till's events go, and when it was
+    last put back.
+    """
+    return f"{_identity(tx)} {book.last_seq(tx, tx.till)} {_put_back(tx)}"
 
 
 def resume(tx: Tx, kept: str) -> int:
@@ -42,17 +41,23 @@ def resume(tx: Tx, kept: str) -> int:
     Numbers that were given out before a backup was put back are not given out again.
     """
     last = book.last_seq(tx, tx.till)
-    ledger, _, number = kept.partition(" ")
+    ledger, number, known = (*kept.split(" "), "", "0")[:3]
     before = int(number) if ledger == _identity(tx) and number.isdecimal() else 0
     if before > last or book.meta(tx, "copied"):
-        _start_over(tx, max(0, before - last))
+        _start_over(tx, max(0, before - last), float(known))
     return max(before, last)
 
 
-def _start_over(tx: Tx, lost: int) -> None:
+def _put_back(tx: Tx) -> float:
+    return float((book.meta(tx, "restored") or "0").partition(" ")[0])
+
+
+def _start_over(tx: Tx, lost: int, known: float) -> None:
+    """`known`: the last time of it that this till has seen. A later one is another till's work, which need
+    not be done again; the same or an earlier one was in the backup.
+    """
     tx.run(_FORGET, key="copied")
-    done = float((book.meta(tx, "restored") or "0").partition(" ")[0])
-    if tx.shared and done > tx.now - ONCE_S:
+    if tx.shared and _put_back(tx) > known:
         return
     book.put_meta(tx, "restored", f"{tx.now} {tx.at}")
     tx.run(_READ_AGAIN, now=tx.now)

@@ -69,19 +69,39 @@ def open_spool(path: Path) -> tuple[Engine, LedgerLock]:
     return engine, lock
 
 
-def move_spool(source: Path, target: Path) -> Callable[[], None]:
-    """Takes the spool; what is returned moves it. StartError if it is in use, or one is there."""
-    if target.exists():
+def own_spool(engine: Engine, path: Path, till: str) -> None:
+    """StartError for a spool of another till: its closes would be entered a second time, under this name."""
+    with engine.begin() as connection:
+        was = connection.execute(select(t.meta.c.value).where(t.meta.c.key == "till")).scalar()
+        if was is None:
+            connection.execute(t.meta.insert().values(key="till", value=till))
+    if was not in (None, till):
+        raise StartError(
+            f"spool {path}: it belongs to till {was}, the configuration says {till}"
+            " (correct [till] name, or tilltap ledger rename-till; another till needs its own [ledger] spool)"
+        )
+
+
+def move_spool(source: Path, target: Path, till: str) -> Callable[[], None]:
+    """Takes the spool; what is returned makes it `till`'s, at `target`. StartError if it is in use, or one is
+    there.
+    """
+    if source != target and target.exists():
         raise StartError(f"spool {target}: there is one already (two tills cannot have one spool)")
     engine, lock = open_spool(source)
     with engine.connect() as connection:
         # All that is in it, in the one file that is moved.
         mode = connection.connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchone()[0]
-    engine.dispose()
     if mode != "delete":
+        engine.dispose()
+        lock.release()
         raise StartError(f"spool {source}: somebody reads it (try again in a moment)")
 
     def move() -> None:
+        with engine.begin() as connection:
+            connection.execute(t.meta.delete().where(t.meta.c.key == "till"))
+            connection.execute(t.meta.insert().values(key="till", value=till))
+        engine.dispose()
         source.rename(target)
         lock.release()
 

@@ -108,7 +108,10 @@ def recorded(connection: Connection) -> int:
     """0: no ledger in it yet."""
     if not connection.dialect.has_table(connection, "meta"):
         return 0
-    return int(connection.execute(_RECORDED).scalar() or 0)
+    found = connection.execute(_RECORDED).scalar() or "0"
+    if not found.isdecimal():
+        raise StartError("ledger: its schema is recorded as no number (restore it from a backup)")
+    return int(found)
 
 
 def _take_steps(connection: Connection, found: int, where: str) -> None:

@@ -21,10 +21,14 @@ from rigs.postgres import Postgres, binary
 from rigs.schemas import RELEASED, dump, dump_server, restore, restore_server
 from tilltap import cli
 from tilltap.cli.ledger import lines
+from tilltap.config.load import load
+from tilltap.config.settings import Settings
+from tilltap.errors import StartError
 from tilltap.ledger import tables
 from tilltap.ledger.engine import LedgerLock
 from tilltap.ledger.health import Health
 from tilltap.ledger.postgres import Server
+from tilltap.stores import open_shared, spool_of
 
 CONFIG = """
 [program.earn]
@@ -185,12 +189,17 @@ def test_no_ledger_is_one_line_and_exit_3(file: Path, run: Run, command: str, br
 
 
 @pytest.mark.parametrize("command", [("status",), ("upgrade",), ("rename-till", "front")])
-def test_a_newer_one_is_refused(file: Path, run: Run, command: tuple[str, ...]) -> None:
-    change(file, "UPDATE meta SET value = '99' WHERE key = 'schema'")
+@pytest.mark.parametrize(
+    ("schema", "says"), [("99", "written by a newer tilltap (schema 99)"), ("abc", "recorded as no number")]
+)
+def test_a_schema_that_is_not_ours_is_refused(
+    file: Path, run: Run, command: tuple[str, ...], schema: str, says: str
+) -> None:
+    change(file, f"UPDATE meta SET value = '{schema}' WHERE key = 'schema'")
     before = dump(file)
     code, out, err = run(*command)
     assert (code, out, len(err)) == (3, [], 1)
-    assert "written by a newer tilltap (schema 99)" in err[0]
+    assert says in err[0]
     assert dump(file) == before
 
 
@@ -329,19 +338,45 @@ def test_a_till_takes_all_it_ever_did_along(
 
 
 def test_its_spool_goes_along(url: str, run: Run, tmp_path: Path) -> None:
-    from tilltap.config.load import load
-    from tilltap.stores import spool_of
-
     def spool() -> Path:
         return spool_of(load(tmp_path / "tilltap.toml"))
 
     restore(spool(), f"{NEWEST}.spool")
-    kept = dump(spool())
     assert run("rename-till", "till-1", "front")[0] == 0
     assert not spool().exists()
     configure(tmp_path, url, till="front")
-    assert dump(spool()) == kept
+    assert owner(spool()) == "front"
     assert json.loads(run("status", "--json")[1][0])["spooled"] == 1
+
+
+def test_a_spool_that_the_configuration_names_changes_its_owner(url: str, run: Run, tmp_path: Path) -> None:
+    """Under another name its closes would be entered once more."""
+    spool = tmp_path / "spool.db"
+
+    def be(till: str) -> Settings:
+        named = CONFIG.format(ledger=url, till=till).replace("[[reader]]", 'spool = "spool.db"\n[[reader]]')
+        (tmp_path / "tilltap.toml").write_text(named)
+        return load(tmp_path / "tilltap.toml")
+
+    def run_as(till: str) -> None:
+        store, _ = open_shared(be(till), lambda _tx, _first: None)
+        store.begin(10)
+        store.close()
+
+    run_as("till-1")
+    with pytest.raises(StartError, match="it belongs to till till-1, the configuration says front"):
+        run_as("front")
+    be("till-1")
+    assert run("rename-till", "till-1", "front")[0] == 0
+    assert owner(spool) == "front"
+    with pytest.raises(StartError, match="it belongs to till front"):
+        run_as("till-1")
+    run_as("front")
+
+
+def owner(spool: Path) -> str:
+    with closing(sqlite3.connect(spool)) as raw:
+        return raw.execute("SELECT value FROM meta WHERE key = 'till'").fetchone()[0]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,17 @@ async def test_a_sale_that_was_lost_counts_again_when_it_is_closed_again(house: 
     assert sorted(await house.entries("ana")) == [("earn", 1), ("earn", 1), ("foreign", 1), ("opening", 4)]
 
 
+def put_server_back(house: House, postgres: Postgres, url: str, backup: str) -> list[str]:
+    house.stop()
+    database = url.split("/")[3].partition("?")[0]
+    for statement in (f"DROP DATABASE {database} WITH (FORCE)", f"CREATE DATABASE {database}"):
+        postgres.admin(statement)
+    postgres.admin(backup, database)
+    with capture_logs() as logs:
+        house.start()
+    return [line["event"] for line in logs]
+
+
 async def test_a_server_put_back_is_noticed_by_its_tills(tmp_path: Path, postgres: Postgres) -> None:
     house = House(tmp_path)
     house.time.loop = asyncio.get_running_loop()  # type: ignore[assignment]
@@ -174,16 +185,24 @@ async def test_a_server_put_back_is_noticed_by_its_tills(tmp_path: Path, postgre
     await house.sync(130)
     await house.store.renew()
     seq = house.store.last_seq
-    house.stop()
-    database = url.split("/")[3].partition("?")[0]
-    for statement in (f"DROP DATABASE {database} WITH (FORCE)", f"CREATE DATABASE {database}"):
-        postgres.admin(statement)
-    postgres.admin(backup, database)
-    with capture_logs() as logs:
-        house.start()
-    assert "ledger put back from a backup" in [line["event"] for line in logs]
+    assert "ledger put back from a backup" in put_server_back(house, postgres, url, backup)
     assert house.store.last_seq == seq
     await house.sync(130)
     assert house.service.passes["pass-ana"].points == await house.points("ana") == 8
     assert await house.entries("ana") == [("opening", 4), ("earn", 1), ("foreign", 3)]
+
+    # And again from a backup of the restored one, which says itself that it was put back.
+    house.service.down = service.NOT_SENT
+    await sell(house, "3", "10.00")
+    await house.store.renew()
+    backup = dump_server(url)
+    house.service.down = None
+    await house.sync(130)
+    await sell(house, "4", "10.00")
+    await house.sync(130)
+    await house.store.renew()
+    texts = list(house.service.texts)
+    assert "ledger put back from a backup" in put_server_back(house, postgres, url, backup)
+    await house.sync(130)
+    assert house.service.texts == texts
     house.stop()
