@@ -133,7 +133,9 @@ class Stage(Shop):
                 if "result" in reply:
                     return reply["result"]
                 last = error = reply["error"].get("data", {})
-                if not error.get("retry") and error.get("code") != "offline":
+                # With this fault the service itself says, once, that it does not know the pass.
+                lied_to = error.get("code") == "unknown-pass" and self.case.fault == "404"
+                if not error.get("retry") and error.get("code") != "offline" and not lied_to:
                     raise AssertionError(f"{method}: {reply['error']}")
             time.sleep(LOOK_S)
         assert self.daemon is not None
