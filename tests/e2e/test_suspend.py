@@ -78,6 +78,7 @@ def among_others(logs: Logs, url: str) -> None:
 
 
 @pytest.mark.timeout(150)
+@pytest.mark.long
 def test_a_sleep_longer_than_a_lease(logs: Logs, postgres: Postgres) -> None:
     with ThreadPoolExecutor(2) as pool:
         for run in [pool.submit(alone, logs), pool.submit(among_others, logs, postgres.database())]:
