@@ -31,6 +31,7 @@ T = TypeVar("T")
 # A transaction here takes a millisecond; a lock held longer is a backup or a person with a database tool. One
 # second leaves room to answer `ledger-down` inside the two seconds of contract section 3.
 BUSY_TIMEOUT_MS = 1000
+# Bytes of the line beside the ledger: an id, a number and a time take some sixty.
 LONGEST_NOTE = 200
 
 GUARDS = [
