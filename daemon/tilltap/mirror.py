@@ -48,8 +48,9 @@ KEY_RETRY_S = 30.0
 TEXT_LIFE_S = 2 * 3600
 # Contract section 4: at most 3 pushes per pass and day, the last kept for `reached` and `redeemed`.
 PUSHES, EARN_PUSHES = 3, 2
-# A new balance may wait until the reply to the cashier is out; sales in one moment become one write.
-STAND_BACK_S = 0.05
+# A new balance may wait until the reply to the cashier is out, and while one call follows another: cashiers,
+# or a POS that catches up, go first. Waiting longer would be slower than the service takes changes.
+STAND_BACK_S, STAND_BACK_MOST_S = 0.05, 0.25
 # The loop looks again at least this often, should a wake-up be lost.
 IDLE_S = 5.0
 # A service that never shows the text as it was sent (cut, retyped) must not be asked for ever.
@@ -80,13 +81,15 @@ class Mirror:
         self._clock = clock
         self._settle_s = settle_s
         self._wake = anyio.Event()
+        self._called = False  # since it was last looked at
         self._failures = 0
         self._hold_until = 0.0
         self._stopping = False
         self._unfinished: list[Pass] = []  # turns that the ledger went away under
 
     def kick(self) -> None:
-        """There may be work."""
+        """There may be work, from a call."""
+        self._called = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -95,7 +98,7 @@ class Mirror:
         async with anyio.create_task_group() as group:
             while not self._stopping:
                 self._wake = anyio.Event()
-                await anyio.sleep(STAND_BACK_S)
+                await self._stand_back()
                 await self._pause()
                 await free.acquire()
                 claimed = await self._next()
@@ -141,7 +144,14 @@ class Mirror:
             log.warning("mirror could not use the ledger", error=locked.code)
         finally:
             free.release()
-            self.kick()
+            self._wake.set()
+
+    async def _stand_back(self) -> None:
+        until = anyio.current_time() + STAND_BACK_MOST_S
+        self._called = True
+        while self._called and not self._stopping and anyio.current_time() < until:
+            self._called = False
+            await anyio.sleep(STAND_BACK_S)
 
     async def _pause(self) -> None:
         """While the service is away nobody is claimed; a tap's fresh look waits as well."""
