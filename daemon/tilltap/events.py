@@ -7,14 +7,14 @@ far behind is its own problem.
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import anyio
+from tilltap.written import written
 
 # Events kept in memory for watchers; older ones are read back from the ledger. At about 1 KB each this is
 # half a megabyte, and a busy till makes fewer in an hour.
@@ -32,7 +32,7 @@ class Event:
     @cached_property
     def body(self) -> str:
         """`params` as JSON: written once, into the ledger and to every watcher."""
-        return json.dumps(self.params, ensure_ascii=False, separators=(",", ":"))
+        return written(self.params)
 
     def line(self) -> bytes:
         return f'{{"jsonrpc":"2.0","method":"{self.method}","params":{self.body}}}\n'.encode()
@@ -45,7 +45,7 @@ class Hub:
         self.last_seq = last_seq
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._floor = last_seq  # every event after it is in the ring
-        self._changed = anyio.Event()
+        self._changed = asyncio.Event()
         self.on_publish: Callable[[list[Event]], object] = lambda _events: None
 
     @property
@@ -65,7 +65,7 @@ class Hub:
                 self._floor = self._ring[0][0]
             self._ring.append((event.seq, event.line()))
             self.last_seq = event.seq
-        changed, self._changed = self._changed, anyio.Event()
+        changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     def since(self, after: int) -> list[tuple[int, bytes]] | None:

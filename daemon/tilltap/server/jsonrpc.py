@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from tilltap.written import written
+
 # Bytes before the "\n": a line of exactly 64 KiB passes, one byte more is too long. Contract section 3.
 LINE_LIMIT = 64 * 1024
 
@@ -109,24 +111,20 @@ def _request(call: Any) -> Request | Fault:
 
 
 def result(request_id: Id, value: Any) -> bytes:
-    return _line({"jsonrpc": "2.0", "id": request_id, "result": value})
+    return _line(f'"result":{written(value)}', request_id)
 
 
 def error(request_id: Id, code: int, message: str, data: dict[str, Any] | None = None) -> bytes:
     problem: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         problem["data"] = data
-    return _line({"jsonrpc": "2.0", "id": request_id, "error": problem})
+    return _line(f'"error":{written(problem)}', request_id)
 
 
-def _line(reply: dict[str, Any]) -> bytes:
-    text = json.dumps(reply, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode() + b"\n"
-    except (
-        UnicodeEncodeError
-    ):  # a lone surrogate, come in as "\ud800" in an id or a name: goes out the same way
-        return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
+def _line(rest: str, request_id: Id) -> bytes:
+    line = f'{{"jsonrpc":"2.0","id":{written(request_id)},{rest}}}\n'
+    # A lone surrogate, come in as "\ud800" in an id or a name, goes out the same way.
+    return line.encode(errors="backslashreplace")
 
 
 class _RefusedJsonError(ValueError):

@@ -13,6 +13,7 @@ from tilltap.model import Currency, Program
 from tilltap.rules import messages, redeem
 from tilltap.rules.redeem import Account
 from tilltap.rules.settle import Order, Outcome, settle
+from tilltap.written import Written
 
 Json = dict[str, Any]
 
@@ -96,7 +97,7 @@ def balance(customer: Customer | None) -> int | None:
     return customer.points if customer and customer.known else None
 
 
-def sale_shape(tx: Tx, sale: Sale) -> Json:
+def sale_shape(tx: Tx, sale: Sale) -> Written:
     """Before close: what closing now would do. From then on: what was recorded, and the balance of now."""
     if sale.is_open:
         seen = view(tx, sale)
@@ -134,9 +135,9 @@ def sale_shape(tx: Tx, sale: Sale) -> Json:
     )
 
 
-def shape_of(sale: Sale, currency: Currency, customer: Customer | None, **f: Any) -> Json:
+def shape_of(sale: Sale, currency: Currency, customer: Customer | None, **f: Any) -> Written:
     money = currency.text
-    return {
+    shape = {
         "sale_id": sale.sale_id,
         "state": sale.state,
         "total": money(sale.total),
@@ -156,6 +157,7 @@ def shape_of(sale: Sale, currency: Currency, customer: Customer | None, **f: Any
         "why": f["why"],
         "offline": f["offline"],
     }
+    return Written(shape)
 
 
 def rewards(program: Program, facts: Account | None) -> list[Json]:
