@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-
-import anyio
 
 # Bytes waiting for one client before nothing new is read from it or streamed to it: a few hundred sales, and
 # 128 slow clients still cost no more than 32 MB.
@@ -23,7 +22,7 @@ class Outbox:
         self._waiting = bytearray()
         self._closed = False
         self.abandoned = False
-        self._change = anyio.Event()
+        self._change = asyncio.Event()
 
     def put(self, line: bytes) -> None:
         """Never waits: callers ask for `room` first, so only calls in flight can go beyond `HIGH_WATER`.
@@ -37,9 +36,13 @@ class Outbox:
             self._waiting += line[sent:]
             self._changed()
 
+    @property
+    def has_room(self) -> bool:
+        """Less than `HIGH_WATER` is waiting, or nobody will read it any more."""
+        return len(self._waiting) < HIGH_WATER
+
     async def room(self) -> None:
-        """Until less than `HIGH_WATER` is waiting, or nobody will read it any more."""
-        while len(self._waiting) >= HIGH_WATER:
+        while not self.has_room:
             await self._change.wait()
 
     async def take(self) -> bytes:
@@ -63,5 +66,5 @@ class Outbox:
         self._changed()
 
     def _changed(self) -> None:
-        change, self._change = self._change, anyio.Event()
+        change, self._change = self._change, asyncio.Event()
         change.set()
