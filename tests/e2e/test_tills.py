@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -219,6 +220,9 @@ def test_selling_without_the_ledger(chain: Chain, server: Postgres) -> None:
         ("earn", "later", 1),
     ]
     assert one.entries(ANNA) == [("earn", "small", 3)]
+    with one.pos() as pos:
+        entered = pos.result("customer.history", value=ANNA)["entries"]
+    assert [(e["kind"], e["uid"]) for e in entered] == [("opening", None), ("earn", os.geteuid())]
     assert one.sandbox.balance(BEN) == one.balance(BEN) == 2
     assert one.sandbox.balance(ANNA) == one.balance(ANNA) == 3
     seqs = [e.params["seq"] for e in shown.events if e.method != "snapshot"]

@@ -17,6 +17,7 @@ import anyio.abc
 import anyio.lowlevel
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from tilltap.caller import caller
 from tilltap.errors import CallError, ParamError
 from tilltap.events import Event, Hub
 from tilltap.model import Currency, Peer, Who
@@ -32,6 +33,7 @@ class MemoryDesk:
     keep: int = 10_000
     hub: Hub = field(default_factory=lambda: Hub(0))
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    callers: set[int | None] = field(default_factory=set)
     gates: dict[str, anyio.Event] = field(default_factory=dict)
     faults: dict[str, Exception] = field(default_factory=dict)
     sales: dict[str, Json] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class MemoryDesk:
 
     async def _arrived(self, method: str, *args: Any) -> None:
         self.calls.append((method, args))
+        self.callers.add(caller())
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:

@@ -21,6 +21,7 @@ from sqlalchemy import event as sql_event
 
 from rigs.clock import Time, VirtualLoop
 from rigs.service import Service
+from tilltap.caller import called_by
 from tilltap.clock import rfc3339
 from tilltap.errors import CallError, ParamError
 from tilltap.ledger import book, mirror_book, restored
@@ -123,7 +124,12 @@ class WatchingShared(Shoulder, SharedStore):
 
 
 class House:
-    """One till on one ledger file. `call("sale.open", sale_id="1", total="8.00")` answers like the socket."""
+    """One till on one ledger file. `call("sale.open", sale_id="1", total="8.00")` answers like the socket.
+
+    `uid`: whose program calls.
+    """
+
+    uid: int | None = None
 
     def __init__(
         self,
@@ -217,6 +223,7 @@ class House:
         run = METHODS[method].run
         assert run is not None
         args = check(METHODS[method], params, self.till.currency)
+        called_by(self.uid)
         answer = await run(self.till, args, Peer(uid=os.geteuid()))
         return json.loads(json.dumps(answer))  # what cannot be sent is not an answer
 

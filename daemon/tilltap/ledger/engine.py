@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 from tilltap.errors import StartError
 from tilltap.events import Event
 from tilltap.ledger import tables
+from tilltap.written import Written
 
 T = TypeVar("T")
 
@@ -144,10 +145,12 @@ class Tx:
         self._tell = tell
         self.now = steady
         self.at = at
+        self.uid: int | None = None  # of the program whose call this is
         self.events: list[Event] = []
         self.told = 0  # so many of them are published already
         # What the book has read in this transaction and need not read again.
         self.customers: dict[int, Any] = {}
+        self.open_of: dict[int, list[Any]] = {}
         self.programs = store.programs
 
     @property
@@ -176,7 +179,8 @@ class Tx:
     def emit(self, method: str, fields: dict[str, Any]) -> None:
         """An event of this transaction; published only if it commits."""
         seq = self._store.last_seq + len(self.events) + 1
-        params = {"seq": seq, "at": self.at, "till": self._store.till, **fields}
+        head = {"seq": seq, "at": self.at, "till": self._store.till}
+        params = fields.behind(head) if isinstance(fields, Written) else head | fields
         self.events.append(Event(seq, method, params))
 
     def tell_now(self) -> None:

@@ -86,7 +86,8 @@ nfc_index = Table(
 )
 
 # One row per business fact. (till, ref, kind, seq) is the fact's name: `ref` is the sale id, the adjustment's
-# request id, or the customer for what the service did. Never updated, never deleted (triggers in engine.py).
+# request id, or the customer for what the service did. `uid`: the system user whose program made the call.
+# Never updated, never deleted (triggers in engine.py).
 entry = Table(
     "entry",
     metadata,
@@ -100,12 +101,14 @@ entry = Table(
     _int("carried"),
     Column("at", Text, nullable=False),
     Column("why", Text, nullable=False),
+    Column("uid", Integer),
     UniqueConstraint("till", "ref", "kind", "seq"),
 )
 
 # `turn` orders open sales by last open or update (the current sale is the highest); `touched` is the last
 # call about it. `taken` are the points its accepted `reward` holds, or took at close; `lapsed`: ten minutes
-# passed and others may use them. `carried` is the customer's running spend before it earned.
+# passed and others may use them. `carried` is the customer's running spend before it earned. `uid`: the
+# system user whose program closed or cancelled it.
 sale = Table(
     "sale",
     metadata,
@@ -136,6 +139,7 @@ sale = Table(
     Column("message", Text),
     Column("receipt", Text),
     Column("why", Text, nullable=False, server_default=""),
+    Column("uid", Integer),
     Index("sale_open", "state", "till", "turn", sqlite_where=_IS_OPEN),
     Index("sale_customer", "customer_id", "state"),
     sqlite_with_rowid=False,
@@ -151,6 +155,7 @@ refund = Table(
     Column("amount", Integer, nullable=False),
     Column("asked", Integer),
     Column("at", Text, nullable=False),
+    Column("uid", Integer),
     sqlite_with_rowid=False,
 )
 

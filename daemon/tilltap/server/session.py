@@ -7,7 +7,9 @@ We end it by shutting the socket down, not by cancelling a read or a write: ever
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -16,6 +18,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from tilltap.caller import called_by
 from tilltap.clock import answer_within
 from tilltap.model import Peer
 from tilltap.server import jsonrpc, methods, stream
@@ -39,20 +42,26 @@ class Session:
         self._sock = sock
         self._desk = desk
         self._peer = peer
+        self._loop = asyncio.get_running_loop()
+        self._heard_all: asyncio.Future[bool] = self._loop.create_future()
+        self._listening = False
+        self._lines = jsonrpc.Lines()
+        self._unanswered: deque[bytes] = deque()  # of one read at most
+        self._calls_begun = 0
         self._outbox = Outbox(self._send_now)
-        self._slots = anyio.Semaphore(IN_FLIGHT, fast_acquire=True)
-        self._last_of_sale: dict[str, anyio.Event] = {}
+        self._last_of_sale: dict[str, asyncio.Event] = {}
         self._cursor: int | None = None
         self._missed = 0  # events up to this `seq` happened before the snapshot
         self._streaming = anyio.CancelScope()
         self._tasks: anyio.abc.TaskGroup
+        self._calls: asyncio.TaskGroup
 
     async def run(self) -> None:
         with self._sock:
             async with anyio.create_task_group() as self._tasks:
                 self._tasks.start_soon(self._write)
-                async with anyio.create_task_group() as calls:
-                    overlong = await self._read(calls)
+                async with asyncio.TaskGroup() as self._calls:
+                    overlong = await self._read()
                 self._streaming.cancel()
                 await self._last_events()
                 self._outbox.close()
@@ -70,46 +79,74 @@ class Session:
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    async def _read(self, calls: anyio.abc.TaskGroup) -> bool:
+    async def _read(self) -> bool:
         """Until the client has nothing more to say; true if it said too much in one line."""
-        lines = jsonrpc.Lines()
-        while chunk := await self._receive():
-            for line in lines.feed(chunk):
-                await self._outbox.room()
-                await self._begin(line, calls)
-            if lines.overlong:
-                self._outbox.put(jsonrpc.TOO_LONG.line())
-                return True
-        return False
+        self._listen()
+        try:
+            return await self._heard_all
+        finally:
+            self._unanswered.clear()
+            self._pause()
 
-    async def _receive(self) -> bytes:
-        while True:
-            await anyio.wait_readable(self._sock)
-            try:
-                return self._sock.recv(READ_SIZE)
-            except BlockingIOError:
-                continue
-            except OSError:  # reset: it went without reading what we sent
-                return b""
+    def _listen(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._loop.add_reader(self._sock, self._hear)
 
-    async def _begin(self, line: bytes, calls: anyio.abc.TaskGroup) -> None:
+    def _pause(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._loop.remove_reader(self._sock)
+
+    def _hear(self) -> None:
+        try:
+            chunk = self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:  # reset: it went without reading what we sent
+            chunk = b""
+        if chunk:
+            self._unanswered.extend(self._lines.feed(chunk))
+            self._go_on()
+        else:
+            self._hear_no_more(overlong=False)
+
+    def _hear_no_more(self, *, overlong: bool) -> None:
+        self._pause()
+        self._heard_all.set_result(overlong)
+
+    def _go_on(self) -> None:
+        """Begins the calls received, as far as there is room, and listens for more once all are begun."""
+        if self._heard_all.done():
+            return
+        while self._unanswered and self._calls_begun < IN_FLIGHT and self._outbox.has_room:
+            self._begin(self._unanswered.popleft())
+        if self._unanswered:
+            self._pause()
+        elif self._lines.overlong:
+            self._outbox.put(jsonrpc.TOO_LONG.line())
+            self._hear_no_more(overlong=True)
+        else:
+            self._listen()
+
+    def _begin(self, line: bytes) -> None:
         request = jsonrpc.decode(line)
         if request is None:
             return
         if isinstance(request, jsonrpc.Fault):
             self._outbox.put(request.line())
             return
-        await self._slots.acquire()
+        self._calls_begun += 1
         sale_id = request.params.get("sale_id") if isinstance(request.params, dict) else None
         if isinstance(sale_id, str):
-            before, done = self._last_of_sale.get(sale_id), anyio.Event()
+            before, done = self._last_of_sale.get(sale_id), asyncio.Event()
             self._last_of_sale[sale_id] = done
-            calls.start_soon(self._in_turn, request, sale_id, before, done)
+            self._calls.create_task(self._in_turn(request, sale_id, before, done))
         else:
-            calls.start_soon(self._call, request)
+            self._calls.create_task(self._call(request))
 
     async def _in_turn(
-        self, request: jsonrpc.Request, sale_id: str, before: anyio.Event | None, done: anyio.Event
+        self, request: jsonrpc.Request, sale_id: str, before: asyncio.Event | None, done: asyncio.Event
     ) -> None:
         if before is not None:
             await before.wait()
@@ -124,7 +161,8 @@ class Session:
         try:
             await self._answer(request)
         finally:
-            self._slots.release()
+            self._calls_begun -= 1
+            self._go_on()
 
     async def _answer(self, request: jsonrpc.Request) -> None:
         method = methods.find(request)
@@ -133,6 +171,7 @@ class Session:
             return
         began, start = monotonic(), None
         answer_within(ANSWER_S)
+        called_by(self._peer.uid)
         try:
             methods.permit(method, self._peer)
             args = methods.check(method, request.params, self._desk.currency)
@@ -198,6 +237,8 @@ class Session:
         while chunk := await self._outbox.take():
             if not await self._send(memoryview(chunk)):
                 self._outbox.abandon()
+            self._go_on()
+        self._go_on()
 
     def _send_now(self, line: bytes) -> int:
         try:
@@ -228,6 +269,6 @@ class Session:
     async def _swallow(self) -> None:
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
-        with anyio.move_on_after(LINGER):
-            while await self._receive():
+        with suppress(OSError), anyio.move_on_after(LINGER):
+            while await self._loop.sock_recv(self._sock, READ_SIZE):
                 pass

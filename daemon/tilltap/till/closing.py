@@ -21,7 +21,7 @@ def enter(tx: Tx, sale: Sale) -> int | None:
     sale.discount, sale.paid, sale.taken = done.discount, done.paid, done.taken
     sale.offers = json.dumps(offers(sale, seen), ensure_ascii=False)
     sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
-    sale.why, sale.lapsed = done.why, 0
+    sale.why, sale.lapsed, sale.uid = done.why, 0, tx.uid
     if customer is None or seen.account is None:
         return None
     sale.offline = int(not customer.known)

@@ -196,6 +196,7 @@ def history(tx: Tx, shop: Shop, customer_id: int, limit: int) -> Json:
             "till": row.till or None,
             "ref": row.ref,
             "why": row.why,
+            "uid": row.uid,
         }
         for row in book.history(tx, customer.id, limit)
     ]

@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from tilltap import __version__, crash
+from tilltap.caller import caller
 from tilltap.clock import Clock, rfc3339, time_to_answer
 from tilltap.errors import CallError
 from tilltap.events import Event
@@ -454,7 +455,13 @@ class Till:
         await self._run(lambda tx: tx.emit(method, fields))
 
     async def _run(self, fn: Callable[[Tx], T], *, kick: bool = False) -> T:
-        result: T = await self.store.run(fn)
+        uid = caller()
+
+        def work(tx: Tx) -> T:
+            tx.uid = uid
+            return fn(tx)
+
+        result: T = await self.store.run(work)
         if kick:
             self.kick_mirror()
         return result

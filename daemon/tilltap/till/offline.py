@@ -14,6 +14,7 @@ import anyio
 import structlog
 
 from tilltap import crash
+from tilltap.caller import caller
 from tilltap.errors import CallError, ParamError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book, spool_book
@@ -133,10 +134,11 @@ class Offline:
                 return item.shape
             resolved = self._resolved(call)
             shape = _closed(resolved, shop, self._open.get(call.sale_id))
+            body = resolved.body() | {"uid": caller()}
 
             def keep(tx: Tx) -> Spooled:
                 tx.emit("sale", shape)
-                return spool_book.add(tx, "close", call.sale_id, resolved.body(), shape)
+                return spool_book.add(tx, "close", call.sale_id, body, shape)
 
             self._keep(await self._store.run_local(keep))
             self._open.pop(call.sale_id, None)
@@ -319,6 +321,7 @@ def _enter_close(tx: Tx, shop: Shop, item: Spooled) -> None:
         who = Found(book.customer(tx, tap.customer_id).id, tap.tap_id)
     elif body["nobody"]:
         who = Found(None)
+    tx.uid = body.get("uid")
     # A sale that was opened since is this very sale: what was charged is known from the spool.
     total = program_amount(shop, item, "total")
     sales.close(tx, shop, item.key, total, body["eligible"], body["paid"], who)

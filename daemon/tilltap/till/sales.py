@@ -142,7 +142,7 @@ def cancel(tx: Tx, shop: Shop, sale_id: str, *, why: str = "cancelled by the til
         raise _not_open(sale)
     held = sale.reward is not None
     sale.let_go()
-    sale.state, sale.why = "cancelled", f"Nothing earned: {why}."
+    sale.state, sale.why, sale.uid = "cancelled", f"Nothing earned: {why}.", tx.uid
     book.save_sale(tx, sale)
     if held and sale.customer_id:
         ripple(tx, sale.customer_id, skip=sale)

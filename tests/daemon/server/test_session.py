@@ -1,5 +1,6 @@
 """One client on a real socket: order, ends, limits, and what a fault costs."""
 
+import os
 import socket
 import time
 
@@ -28,6 +29,12 @@ def test_a_sale_goes_through(pos):
     closed = pos.result("sale.close", sale_id="1", total="8.00", paid="3")
     assert (closed["state"], closed["paid"], closed["customer"]["ext_id"]) == ("closed", "3.00", "cust-17")
     assert pos.result("sale.close", sale_id="1", total="8.00") == closed
+
+
+def test_the_desk_can_tell_whose_call_it_is(served, pos):
+    pos.result("status")
+    pos.result("sale.open", sale_id="1", total="8")
+    assert served.desk.callers == {os.geteuid()}
 
 
 def test_errors_of_every_kind_leave_the_connection_open(served, pos):

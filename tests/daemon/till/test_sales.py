@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, select
 
 from rigs.till import COFFEE, FIVE_OFF, House
+from tilltap.ledger import tables
+from tilltap.ledger.engine import Sql, Tx
 from tilltap.model import Earn
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +38,34 @@ def ana(house: House) -> House:
     """A house whose service knows one customer with 5 points."""
     house.service.add("pass-ana", 5, ext_id="ana")
     return house
+
+
+async def test_the_ledger_keeps_whose_program_sold(ana: House) -> None:
+    ana.uid = 1001
+    await ana.call("sale.close", sale_id="1", total="20.00", value="ana")
+    await ana.call("sale.close", sale_id="2", total="5.00")
+    await ana.call("sale.open", sale_id="3", total="20.00")
+    ana.uid = 1002
+    await ana.call("sale.close", sale_id="1", total="20.00")  # repeated: it was sold already
+    await ana.call("sale.cancel", sale_id="3")
+    await ana.call("sale.refund", sale_id="1", refund_id="r", amount="10.00")
+    ana.uid = None
+
+    def read(tx: Tx) -> Any:
+        sales = [tx.one(_SALES, id=n).uid for n in "123"]
+        return sales, tx.one(_REFUNDS).uid
+
+    assert await ana.store.run(read) == ([1001, 1001, 1002], 1002)
+    history = await ana.call("customer.history", value="ana")
+    assert [(e["kind"], e["uid"]) for e in history["entries"]] == [
+        ("refund", 1002),
+        ("earn", 1001),
+        ("opening", 1001),
+    ]
+
+
+_SALES = Sql(select(tables.sale.c.uid).where(tables.sale.c.sale_id == bindparam("id")))
+_REFUNDS = Sql(select(tables.refund.c.uid))
 
 
 async def test_smallest_integration_is_one_close(ana: House) -> None:

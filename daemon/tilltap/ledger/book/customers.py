@@ -96,6 +96,7 @@ def lock(tx: Tx, *customer_ids: int | None) -> None:
         customer_id: int | None = found
         while customer_id:
             tx.customers.pop(customer_id, None)  # read before the lock: perhaps of yesterday
+            tx.open_of.pop(customer_id, None)
             customer_id = tx.scalar(_LOCK_CUSTOMER, id=customer_id)
 
 
@@ -131,6 +132,7 @@ def join(tx: Tx, old: Customer, new: Customer) -> None:
     for sql in (_MOVE_ALIASES, _MOVE_SALES, _MOVE_TAPS, _MOVE_PUSHES):
         tx.run(sql, old=old.id, new=new.id)
     tx.customers.clear()
+    tx.open_of.clear()
 
 
 def put_alias(tx: Tx, value: str, customer_id: int) -> None:
@@ -149,7 +151,10 @@ def put_index(tx: Tx, value: str, pass_id: str) -> None:
 _e = t.entry.c
 _ADD_ENTRY = Sql(
     t.entry.insert().values(
-        {k: _p(k) for k in ("till", "ref", "kind", "seq", "customer_id", "points", "carried", "at", "why")}
+        {
+            k: _p(k)
+            for k in ("till", "ref", "kind", "seq", "customer_id", "points", "carried", "at", "why", "uid")
+        }
     )
 )
 _COUNT = Sql(select(func.count()).where(_e.till == _p("till"), _e.ref == _p("ref"), _e.kind == _p("kind")))
@@ -195,6 +200,7 @@ def enter(
         carried=carried,
         at=tx.at,
         why=why,
+        uid=tx.uid,
     )
     tx.run(_ADD_POINTS, id=customer_id, points=points, carried=carried)
     was = tx.customers.pop(customer_id, None)

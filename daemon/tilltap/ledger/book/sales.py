@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 
 from tilltap.ledger import tables as t
 from tilltap.ledger.book.customers import lock
@@ -50,6 +51,7 @@ class Sale:
     message: str | None = None
     receipt: str | None = None
     why: str = ""
+    uid: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -111,19 +113,19 @@ _STALE_OPEN = Sql(
         _s.till == _p("till"), _s.state == literal_column("'open'"), _s.touched < _p("before")
     )
 )
-_held = and_(
-    _s.state == literal_column("'open'"),
-    _s.lapsed == literal_column("0"),
-    _s.touched > _p("alive"),
-    _s.reward.is_not(None),
-)
-_HELD = Sql(
-    select(_s.till, _s.sale_id, _s.reward, _s.taken).where(_s.customer_id == _p("customer_id"), _held)
-)
+_in_columns = attrgetter(*_SALE_COLUMNS)
 
 
-def _values(item: Sale) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in _SALE_COLUMNS}
+def _values(tx: Tx, item: Sale) -> dict[str, Any]:
+    """What to write of it; forgets what was read of it before."""
+    if item.is_open:
+        tx.open_of.clear()
+    else:
+        name = item.till, item.sale_id
+        for customer_id, rows in list(tx.open_of.items()):
+            if any((row.till, row.sale_id) == name for row in rows):
+                del tx.open_of[customer_id]
+    return dict(zip(_SALE_COLUMNS, _in_columns(item), strict=True))
 
 
 def sale(tx: Tx, till: str, sale_id: str) -> Sale | None:
@@ -144,11 +146,11 @@ def sale_to_change(tx: Tx, till: str, sale_id: str) -> Sale | None:
 
 
 def add_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_ADD_SALE, **_values(item))
+    tx.run(_ADD_SALE, **_values(tx, item))
 
 
 def save_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_SAVE_SALE, **_values(item))
+    tx.run(_SAVE_SALE, **_values(tx, item))
 
 
 def current_sale(tx: Tx, till: str) -> Sale | None:
@@ -161,7 +163,14 @@ def open_sales(tx: Tx, till: str) -> list[Sale]:
 
 
 def open_sales_of(tx: Tx, customer_id: int) -> list[Sale]:
-    return [Sale(*row) for row in tx.all(_OPEN_OF, customer_id=customer_id)]
+    return [Sale(*row) for row in _open_of(tx, customer_id)]
+
+
+def _open_of(tx: Tx, customer_id: int) -> list[Any]:
+    rows = tx.open_of.get(customer_id)
+    if rows is None:
+        rows = tx.open_of[customer_id] = tx.all(_OPEN_OF, customer_id=customer_id)
+    return rows
 
 
 def unanswered_sales(tx: Tx, customer_id: int) -> list[Sale]:
@@ -180,19 +189,18 @@ def last_turn(tx: Tx, till: str) -> int:
 
 def held(tx: Tx, customer_id: int) -> list[tuple[str, str, str, int]]:
     """Live reservations: `(till, sale_id, reward, points)`."""
-    rows = tx.all(_HELD, customer_id=customer_id, alive=tx.now - RESERVATION_S)
-    return [(r.till, r.sale_id, r.reward, r.taken) for r in rows]
+    return [(s.till, s.sale_id, s.reward, s.taken) for s in _open_of(tx, customer_id) if holds(tx, s)]
 
 
-def holds(tx: Tx, item: Sale) -> bool:
-    """Whether the sale's accepted reward is still reserved for it."""
+def holds(tx: Tx, item: Any) -> bool:
+    """Whether the open sale's accepted reward is still reserved for it."""
     return bool(item.reward and not item.lapsed and item.touched > tx.now - RESERVATION_S)
 
 
 _REFUND = Sql(select(t.refund).where(t.refund.c.till == _p("till"), t.refund.c.refund_id == _p("refund_id")))
 _ADD_REFUND = Sql(
     t.refund.insert().values(
-        {k: _p(k) for k in ("till", "refund_id", "sale_till", "sale_id", "amount", "asked", "at")}
+        {k: _p(k) for k in ("till", "refund_id", "sale_till", "sale_id", "amount", "asked", "at", "uid")}
     )
 )
 _USES = Sql(
@@ -214,7 +222,7 @@ def refund(tx: Tx, till: str, refund_id: str) -> Any:
 
 
 def add_refund(tx: Tx, **values: Any) -> None:
-    tx.run(_ADD_REFUND, at=tx.at, **values)
+    tx.run(_ADD_REFUND, at=tx.at, uid=tx.uid, **values)
 
 
 def uses(tx: Tx, customer_id: int) -> dict[str, int]:

@@ -31,7 +31,8 @@ CREATE TABLE public.entry (
     points bigint NOT NULL,
     carried bigint DEFAULT 0 NOT NULL,
     at text NOT NULL,
-    why text NOT NULL
+    why text NOT NULL,
+    uid bigint
 );
 CREATE SEQUENCE public.entry_id_seq
     START WITH 1
@@ -149,7 +150,8 @@ CREATE TABLE public.refund (
     sale_id text NOT NULL,
     amount bigint NOT NULL,
     asked bigint,
-    at text NOT NULL
+    at text NOT NULL,
+    uid bigint
 );
 CREATE TABLE public.reward_use (
     customer_id bigint NOT NULL,
@@ -183,7 +185,8 @@ CREATE TABLE public.sale (
     offers text,
     message text,
     receipt text,
-    why text DEFAULT ''::text NOT NULL
+    why text DEFAULT ''::text NOT NULL,
+    uid bigint
 );
 CREATE TABLE public.tap (
     tap_id text NOT NULL,
@@ -225,16 +228,16 @@ INSERT INTO public.alias VALUES ('never-seen', 3);
 INSERT INTO public.customer VALUES (2, 'pass-ben', 'ben', NULL, 0, 0, NULL);
 INSERT INTO public.customer VALUES (3, NULL, NULL, 'never-seen', 3, 0, NULL);
 INSERT INTO public.customer VALUES (1, 'pass-ana', 'ana', NULL, 24, 0, NULL);
-INSERT INTO public.entry VALUES (1, '', 'pass/1', 'opening', 0, 1, 4, 0, '2026-11-21T10:00:00.000Z', 'Balance at the service when first seen.');
-INSERT INTO public.entry VALUES (2, 'till-1', '1', 'earn', 0, 1, 1, 0, '2026-11-21T10:00:00.000Z', '10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.');
-INSERT INTO public.entry VALUES (3, '', 'pass/2', 'opening', 0, 2, 12, 0, '2026-11-21T10:00:00.000Z', 'Balance at the service when first seen.');
-INSERT INTO public.entry VALUES (4, 'till-1', '2', 'redeem', 0, 2, -12, 0, '2026-11-21T10:00:00.000Z', '£5 off on 2');
-INSERT INTO public.entry VALUES (5, 'till-1', '1', 'refund', 0, 1, -1, 0, '2026-11-21T10:00:00.000Z', '8.00 of 10.00 left after a refund on 1.');
-INSERT INTO public.entry VALUES (6, 'till-1', 'a1', 'adjust', 0, 1, 3, 0, '2026-11-21T10:00:00.000Z', 'a gift (by user 0)');
-INSERT INTO public.entry VALUES (7, '', 'pass/1', 'foreign', 0, 1, 15, 0, '2026-11-21T10:00:00.000Z', 'Changed at the service by others.');
-INSERT INTO public.entry VALUES (8, 'till-1', '3', 'earn', 0, 3, 3, 0, '2026-11-21T10:00:00.000Z', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.');
-INSERT INTO public.entry VALUES (9, 'till-1', '4', 'earn', 0, 1, 2, 0, '2026-11-21T10:00:00.000Z', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.');
-INSERT INTO public.event VALUES ('till-1', 1, 'tap', '{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"88b85b2f4ac73612","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
+INSERT INTO public.entry VALUES (1, '', 'pass/1', 'opening', 0, 1, 4, 0, '2026-11-21T10:00:00.000Z', 'Balance at the service when first seen.', NULL);
+INSERT INTO public.entry VALUES (2, 'till-1', '1', 'earn', 0, 1, 1, 0, '2026-11-21T10:00:00.000Z', '10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.', NULL);
+INSERT INTO public.entry VALUES (3, '', 'pass/2', 'opening', 0, 2, 12, 0, '2026-11-21T10:00:00.000Z', 'Balance at the service when first seen.', NULL);
+INSERT INTO public.entry VALUES (4, 'till-1', '2', 'redeem', 0, 2, -12, 0, '2026-11-21T10:00:00.000Z', '£5 off on 2', NULL);
+INSERT INTO public.entry VALUES (5, 'till-1', '1', 'refund', 0, 1, -1, 0, '2026-11-21T10:00:00.000Z', '8.00 of 10.00 left after a refund on 1.', NULL);
+INSERT INTO public.entry VALUES (6, 'till-1', 'a1', 'adjust', 0, 1, 3, 0, '2026-11-21T10:00:00.000Z', 'a gift (by user 0)', NULL);
+INSERT INTO public.entry VALUES (7, '', 'pass/1', 'foreign', 0, 1, 15, 0, '2026-11-21T10:00:00.000Z', 'Changed at the service by others.', NULL);
+INSERT INTO public.entry VALUES (8, 'till-1', '3', 'earn', 0, 3, 3, 0, '2026-11-21T10:00:00.000Z', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.', NULL);
+INSERT INTO public.entry VALUES (9, 'till-1', '4', 'earn', 0, 1, 2, 0, '2026-11-21T10:00:00.000Z', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.', NULL);
+INSERT INTO public.event VALUES ('till-1', 1, 'tap', '{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"0af3b9863507178e","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
 INSERT INTO public.event VALUES ('till-1', 2, 'sale', '{"seq":2,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"open","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":null,"why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 3, 'sale', '{"seq":3,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"closed","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 4, 'pass', '{"seq":4,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"notification":"delivered"}');
@@ -242,14 +245,14 @@ INSERT INTO public.event VALUES ('till-1', 5, 'sale', '{"seq":5,"at":"2026-11-21
 INSERT INTO public.event VALUES ('till-1', 6, 'sale', '{"seq":6,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"open","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":12,"reserved":12,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":null,"why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 7, 'sale', '{"seq":7,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"closed","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":"3.00","currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"reserved":0,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":"0 points earned. Balance: 0","why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 8, 'sale', '{"seq":8,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"part-refunded","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":0,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
-INSERT INTO public.event VALUES ('till-1', 9, 'tap', '{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"a86be2510123111d","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
-INSERT INTO public.event VALUES ('till-1', 10, 'tap', '{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"a86be2510123111d","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO public.event VALUES ('till-1', 9, 'tap', '{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"5612b0eb6feba9f4","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO public.event VALUES ('till-1', 10, 'tap', '{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"5612b0eb6feba9f4","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
 INSERT INTO public.event VALUES ('till-1', 11, 'pass', '{"seq":11,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"notification":"none"}');
 INSERT INTO public.event VALUES ('till-1', 12, 'pass', '{"seq":12,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"notification":"delivered"}');
 INSERT INTO public.event VALUES ('till-1', 13, 'sale', '{"seq":13,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"3","state":"closed","total":"30.00","eligible":"30.00","discount":"0.00","due":"30.00","paid":"30.00","currency":"GBP","customer":{"pass_id":null,"ext_id":null},"balance":null,"reserved":0,"earned":3,"balance_after":null,"offers":[],"message":"Thank you for your order. You''ve earned 3 points!","receipt":"3 points earned. Balance: –","why":"30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.","offline":true}');
 INSERT INTO public.event VALUES ('till-1', 14, 'sale', '{"seq":14,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"4","state":"closed","total":"20.00","eligible":"20.00","discount":"0.00","due":"20.00","paid":"20.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":24,"reserved":0,"earned":2,"balance_after":24,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"offered","prompt":"Would you like to get £5 off on this order?"}],"message":"Thank you for your order. You''ve earned 2 points!","receipt":"2 points earned. Balance: 24","why":"20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 15, 'sale', '{"seq":15,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"5","state":"open","total":"7.50","eligible":"7.50","discount":"0.00","due":"7.50","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"reserved":0,"earned":0,"balance_after":0,"offers":[],"message":null,"receipt":null,"why":"7.50 paid: no full 10.00, so 0 points earned.","offline":false}');
-INSERT INTO public.meta VALUES ('id', 'ce16411e8991fdfb');
+INSERT INTO public.meta VALUES ('id', 'd72e56bdb20c6064');
 INSERT INTO public.meta VALUES ('schema', '1');
 INSERT INTO public.meta VALUES ('currency', 'GBP');
 INSERT INTO public.meta VALUES ('service', 'https://api.passentry.com');
@@ -267,16 +270,16 @@ INSERT INTO public.push VALUES (2, 2, 'till-1', '2', 'redeemed', 0, '£5 off', 1
 INSERT INTO public.push VALUES (3, 3, 'till-1', '3', 'earned', 3, '', 1, 'planned', 1000000, NULL);
 INSERT INTO public.push VALUES (4, 1, 'till-1', '4', 'earned', 2, '', 1, 'planned', 1000000, NULL);
 INSERT INTO public.rate VALUES ('GET /loyalty/{id}', '[]');
-INSERT INTO public.refund VALUES ('till-1', 'r1', 'till-1', '1', 200, 200, '2026-11-21T10:00:00.000Z');
-INSERT INTO public.sale VALUES ('till-1', '2', 'closed', 800, NULL, 300, 0, 2, 'five-off', 12, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 500, 0, 0, 0, 0, 0, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "accepted", "prompt": "Would you like to get £5 off on this order?"}]', 'You''ve used your £5 off discount!', '0 points earned. Balance: 0', '£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.');
-INSERT INTO public.sale VALUES ('till-1', '1', 'part-refunded', 1000, NULL, 1000, 200, 1, NULL, 0, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 0, 0, 0, 0, 5, '[]', 'Congratulations! You''ve got £5 off on your next order!', '1 point earned. Balance: 5', '10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.');
-INSERT INTO public.sale VALUES ('till-1', '3', 'closed', 3000, NULL, 3000, 0, 3, NULL, 0, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 3, 0, 0, 1, NULL, '[]', 'Thank you for your order. You''ve earned 3 points!', '3 points earned. Balance: –', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.');
-INSERT INTO public.sale VALUES ('till-1', '4', 'closed', 2000, NULL, 2000, 0, 1, NULL, 0, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 2, 0, 0, 0, 24, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "offered", "prompt": "Would you like to get £5 off on this order?"}]', 'Thank you for your order. You''ve earned 2 points!', '2 points earned. Balance: 24', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.');
-INSERT INTO public.sale VALUES ('till-1', '5', 'open', 750, NULL, NULL, 0, 2, NULL, 0, 0, '[]', 1, 1, 1000000, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, '');
-INSERT INTO public.tap VALUES ('88b85b2f4ac73612', 'till-1', 'counter', 'apple-vas', 'identified', 1, '1', NULL, 1, 1000000);
-INSERT INTO public.tap VALUES ('a86be2510123111d', 'till-1', 'counter', 'apple-vas', 'identified', 1, NULL, NULL, 1, 1000000);
+INSERT INTO public.refund VALUES ('till-1', 'r1', 'till-1', '1', 200, 200, '2026-11-21T10:00:00.000Z', NULL);
+INSERT INTO public.sale VALUES ('till-1', '2', 'closed', 800, NULL, 300, 0, 2, 'five-off', 12, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 500, 0, 0, 0, 0, 0, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "accepted", "prompt": "Would you like to get £5 off on this order?"}]', 'You''ve used your £5 off discount!', '0 points earned. Balance: 0', '£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '1', 'part-refunded', 1000, NULL, 1000, 200, 1, NULL, 0, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 0, 0, 0, 0, 5, '[]', 'Congratulations! You''ve got £5 off on your next order!', '1 point earned. Balance: 5', '10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '3', 'closed', 3000, NULL, 3000, 0, 3, NULL, 0, 0, '[]', 1, 0, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 3, 0, 0, 1, NULL, '[]', 'Thank you for your order. You''ve earned 3 points!', '3 points earned. Balance: –', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '4', 'closed', 2000, NULL, 2000, 0, 1, NULL, 0, 0, '[]', 1, 0, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 2, 0, 0, 0, 24, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "offered", "prompt": "Would you like to get £5 off on this order?"}]', 'Thank you for your order. You''ve earned 2 points!', '2 points earned. Balance: 24', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '5', 'open', 750, NULL, NULL, 0, 2, NULL, 0, 0, '[]', 1, 1, 1000000, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, '', NULL);
+INSERT INTO public.tap VALUES ('0af3b9863507178e', 'till-1', 'counter', 'apple-vas', 'identified', 1, '1', NULL, 1, 1000000);
+INSERT INTO public.tap VALUES ('5612b0eb6feba9f4', 'till-1', 'counter', 'apple-vas', 'identified', 1, NULL, NULL, 1, 1000000);
 INSERT INTO public.till VALUES ('till-2', 'abc', 'there', 0);
-INSERT INTO public.till VALUES ('till-1', '2a133801b7baac700246a6d001672e1e', 'test', 0);
+INSERT INTO public.till VALUES ('till-1', '0a6efcf2ade32b698599c5c05075f3c8', 'test', 0);
 INSERT INTO public.wish VALUES (3, 'till-1', 1000000);
 INSERT INTO public.wish VALUES (1, 'till-1', 1000000);
 INSERT INTO public.wish VALUES (2, 'till-1', 1000000);
