@@ -303,15 +303,13 @@ async def test_a_close_that_the_ledger_refused_is_parked(shop: House) -> None:
     assert (found["parked"], found["sales"]["without_customer"]) == (1, 0)
 
 
-@pytest.mark.parametrize("day", ["0002-01-01", "1969-12-31", "2026-11-22", "9998-12-31"])
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
-async def test_any_other_day_is_empty(
-    shop: House, day: str, zone: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_any_other_day_is_empty(shop: House, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)
     clock.tzset()
     try:
-        assert await said(shop, day) == NOTHING
+        for day in ("0002-01-01", "1969-12-31", "2026-11-22", "9998-12-31"):
+            assert await said(shop, day) == NOTHING
     finally:
         monkeypatch.undo()
         clock.tzset()
