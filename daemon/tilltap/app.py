@@ -103,6 +103,7 @@ class _Daemon:
             )
             self.provider = Watched(service, self.clock.wall)
             self.till = self._begin()
+            self.till.day_starts = settings.day_starts
         except BaseException:
             self.store.close()
             raise

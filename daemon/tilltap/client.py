@@ -299,6 +299,9 @@ class Till:
         passes: list[Json] = self.call("mirror.retry", {} if value is None else {"value": value})
         return passes
 
+    def report(self, day: str | None = None, *, till: str | None = None) -> Json:
+        return self._call("report", day=day, till=till)
+
     def _call(self, method: str, **given: object) -> Json:
         """Parameters that are None are left out; a Decimal goes as the string it is."""
         params = {k: f"{v:f}" if isinstance(v, Decimal) else v for k, v in given.items() if v is not None}

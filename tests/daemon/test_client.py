@@ -46,6 +46,7 @@ def test_a_sale_from_open_to_refund(till, served):
     assert till.customer_find("cust-17")["balance"] == 5
     assert till.customer_history("cust-17", limit=3)["entries"] == []
     assert till.customer_adjust("cust-17", 2, "forgot", "q1")["balance"] == 7
+    assert till.report("2026-11-20", till="till-1")["day"] == "2026-11-20"
     assert till.mirror_list() == till.mirror_retry() == till.mirror_retry("cust-17") == []
     assert ("sale.open", ("1", 800, 700, None)) in served.desk.calls
 
@@ -54,8 +55,11 @@ def test_a_wrong_call_names_its_parameter(till):
     with pytest.raises(BadCall) as caught:
         till.sale_close("1", 8.0)
     assert (caught.value.code, caught.value.field) == (-32602, "total")
-    with pytest.raises(BadCall, match="not available yet"):
-        till.call("report", {})
+    with pytest.raises(BadCall, match="no such method"):
+        till.call("sale.opne", {})
+    with pytest.raises(BadCall) as caught:
+        till.report("2026-11-31")
+    assert caught.value.field == "day"
 
 
 def test_refusals_that_may_be_repeated_say_so(till, served):

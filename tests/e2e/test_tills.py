@@ -549,3 +549,34 @@ def test_the_checker_finds_an_order() -> None:
 )
 def test_the_checker_finds_what_is_wrong(place: int, wrong: Op) -> None:
     assert order([*HISTORY[:place], wrong, *HISTORY[place + 1 :]], (4, frozenset())) is None
+
+
+def test_the_managers_report_is_of_all_tills_and_of_what_was_closed_without_the_ledger(
+    chain: Chain, server: Postgres
+) -> None:
+    one, two = chain(2, server=server)
+    one.ask("sale.close", sale_id="1", total="30.00", value=ANNA)
+    two.ask("sale.refund", sale_id="1", refund_id="r", till="till-1", amount="10.00")
+    two.ask("sale.close", sale_id="1", total="5.00")
+    server.kill()
+    assert one.ask("sale.close", sale_id="2", total="20.00", value=ANNA)["offline"]
+    assert refused(two, "report") == "ledger-down"
+    server.start()
+    reachable(two)
+    wait_until(lambda: not one.ask("sale.get", sale_id="2")["offline"], 20, "the spool to be entered")
+    found = two.ask("report")
+    each = {row["till"]: row for row in found["tills"]}
+    figures = [(each[t]["money"]["paid"], each[t]["money"]["refunded"]) for t in ("till-1", "till-2")]
+    assert figures == [("50.00", "0.00"), ("5.00", "10.00")]
+    points = [(each[t]["points"]["earned"], each[t]["points"]["taken_back"]) for t in ("till-1", "till-2")]
+    assert points == [(5, 0), (0, 1)]  # the points of a refund are where its money is
+    assert found["money"] == {
+        "total": "55.00",
+        "discounts": "0.00",
+        "paid": "55.00",
+        "refunds": 1,
+        "refunded": "10.00",
+    }
+    assert one.ask("report", till="till-2")["tills"] == [each["till-2"]]
+    with one.pos() as pos:
+        assert pos.error("report", till="till-9")["data"] == {"field": "till"}

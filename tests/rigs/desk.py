@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,36 @@ class MemoryDesk:
     async def mirror_retry(self, value: str | None) -> list[Json]:
         await self._arrived("mirror.retry", value)
         return []
+
+    async def report(self, day: date | None, till: str | None) -> Json:
+        await self._arrived("report", day, till)
+        if till not in (None, "till-1"):
+            raise ParamError("till", "till: no till of this name was ever on this ledger")
+        sold = [s for s in self.sales.values() if s["state"] == "closed"]
+        paid = self.currency.text(sum(self.currency.parse(s["paid"]) for s in sold))
+        known = sum(s["customer"] is not None for s in sold)
+        figures = {
+            "sales": {"with_customer": known, "without_customer": len(sold) - known},
+            "money": {"total": paid, "discounts": "0.00", "paid": paid, "refunds": 0, "refunded": "0.00"},
+            "paid_differences": {"sales": 0, "over": "0.00", "under": "0.00"},
+            "rewards": [],
+            "points": dict.fromkeys(
+                ("earned", "spent", "returned", "taken_back", "adjusted", "changed_by_others", "opening"), 0
+            ),
+            "below_zero": 0,
+            "parked": 0,
+        }
+        of = day or date(2026, 11, 21)
+        times = {"from": f"{of}T00:00:00.000Z", "to": f"{of + timedelta(days=1)}T00:00:00.000Z"}
+        return {
+            "day": of.isoformat(),
+            **times,
+            "at": "2026-11-21T10:00:00.123Z",
+            "currency": self.currency.code,
+            **figures,
+            "tills": [{"till": "till-1", **figures}],
+            "below_zero_now": [],
+        }
 
     def _readers(self) -> list[Json]:
         return [{"reader": "counter", "state": "up"}]

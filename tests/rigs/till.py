@@ -11,8 +11,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +46,20 @@ COFFEE = Program("PassEntry Coffee", Currency("GBP"), Earn(spend=1000), (FIVE_OF
 SETTLE_S = 120.0
 
 
+@contextmanager
+def _owed() -> Iterator[None]:
+    """Another thread is at work: moved time waits for it."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        yield
+        return
+    loop.owe(1)
+    try:
+        yield
+    finally:
+        loop.owe(-1)
+
+
 class Shoulder:
     """Looks over the shoulder of every transaction of a store; what it disliked is in `wrong`."""
 
@@ -58,15 +72,14 @@ class Shoulder:
         super().__init__(*args, **kwargs)
 
     async def run(self, fn: Callable[[Tx], T], **options: Any) -> T:
-        loop = asyncio.get_running_loop()
-        run: Any = super().run  # type: ignore[misc]
-        if not isinstance(loop, VirtualLoop):
-            return await run(fn, **options)
-        loop.owe(1)
-        try:
-            return await run(fn, **options)
-        finally:
-            loop.owe(-1)
+        with _owed():
+            result: T = await super().run(fn, **options)  # type: ignore[misc]
+            return result
+
+    async def look(self, fn: Callable[[Tx], T]) -> T:
+        with _owed():
+            result: T = await super().look(fn)  # type: ignore[misc]
+            return result
 
     def _watched(self, fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
         def watched(tx: Tx) -> T:

@@ -24,6 +24,7 @@ COMMANDS = (
     "explain",
     "status",
     "watch",
+    "report",
     "simulate",
     "record",
     "sandbox",

@@ -11,7 +11,6 @@ NAMES = {
     "doctor": "check ports, keys, clock, ledger and service",
     "customers": "find, show and adjust customers (until then: the calls customer.* of the POS socket)",
     "mirror": "list and retry passes that are behind (until then: the calls mirror.* of the POS socket)",
-    "report": "the day's figures",
     "readers": "find, probe and commission readers",
     "display": "the cashier's page",
     "hooks": "the loyalty service's webhooks",

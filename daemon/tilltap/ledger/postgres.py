@@ -153,6 +153,17 @@ class Link:
         now, held_by, *_ = self.cursor.fetchone()
         return float(now), held_by
 
+    def begin_to_look(self) -> float:
+        """Begins to read only, everything as of one moment; seconds of the server's clock."""
+        self.cursor.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"  # noqa: S608 - nothing in it is from outside
+            "SELECT extract(epoch FROM clock_timestamp())::float8,"
+            f" set_config('statement_timeout', '{STATEMENT_MS}', true),"
+            f" set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', true)"
+        )
+        self.cursor.nextset()
+        return float(self.cursor.fetchone()[0])
+
     def number(self) -> int | None:
         """The transaction's number, by which its fate can be asked; None while it has written nothing."""
         self.cursor.execute("SELECT txid_current_if_assigned()")

@@ -26,6 +26,7 @@ from tilltap.clock import rfc3339, time_to_answer
 from tilltap.errors import CallError, StartError
 from tilltap.events import Event
 from tilltap.ledger import book, restored, spool_book, tables, tills
+from tilltap.ledger.aside import Onlooker
 from tilltap.ledger.engine import LedgerLock, Sql, Tx
 from tilltap.ledger.postgres import (
     AGAIN,
@@ -196,6 +197,30 @@ class SharedStore(Store):
         """`fn` in one durable transaction on the spool."""
         self._loop = asyncio.get_running_loop()
         return await super().run(fn)
+
+    async def look(self, fn: Callable[[Tx], T]) -> T:
+        if not self.up:
+            raise away()
+        try:
+            async with asyncio.timeout(max(0.0, min(WITHIN_S, time_to_answer()))):
+                return await super().look(fn)
+        except TimeoutError:
+            raise away() from None
+
+    def _look(self, fn: Callable[[Tx], T]) -> T:
+        try:
+            link = self._server.connect()
+        except Unreachable:
+            raise away() from None
+        try:
+            now = link.begin_to_look()
+            at = rfc3339(datetime.fromtimestamp(now, UTC))
+            return fn(SharedTx(link.cursor, self._server.dialect, Onlooker(self.till), now, at))
+        except link.errors.Error as error:
+            log.warning("could not look into the ledger", code=getattr(error, "sqlstate", None))
+            raise away() from error
+        finally:
+            link.close()
 
     def _give_up(self, call: _Call) -> None:
         with self._guard:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine
@@ -17,6 +18,7 @@ from tilltap import crash
 from tilltap.clock import rfc3339
 from tilltap.errors import CallError
 from tilltap.events import Event, Hub
+from tilltap.ledger.aside import look_into_file
 from tilltap.ledger.engine import LedgerLock, Tell, Tx
 
 T = TypeVar("T")
@@ -69,6 +71,7 @@ class Store:
         self._dbapi = engine.dialect.loaded_dbapi
         self._lock = lock
         self._queue: queue.SimpleQueue[_Wanted | Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self._looking = asyncio.Lock()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
@@ -135,6 +138,21 @@ class Store:
             loop.call_soon_threadsafe(finish, ended)
 
         return future, deliver
+
+    async def look(self, fn: Callable[[Tx], T]) -> T:
+        """`fn`, which only reads, beside the store thread: from one moment, however long it takes; one at a
+        time.
+        """
+        async with self._looking:
+            return await asyncio.to_thread(self._look, fn)
+
+    def _look(self, fn: Callable[[Tx], T]) -> T:
+        now, at = self.clock.steady(), rfc3339(self.clock.wall())
+        path = Path(str(self._engine.url.database))
+        try:
+            return look_into_file(path, self._engine.dialect, self.till, now, at, fn)
+        except self._dbapi.Error as error:
+            raise CallError("ledger-down", "The ledger cannot be read. Try again in a moment.") from error
 
     def run_now(self, fn: Callable[[Tx], T]) -> T:
         """The same before the loop runs (start-up) or without one (tools and tests)."""

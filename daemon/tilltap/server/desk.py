@@ -7,6 +7,7 @@ such as `eligible` beyond `total`).
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Protocol
 
 from tilltap.events import Event, Hub
@@ -55,3 +56,6 @@ class Desk(Protocol):
     ) -> Json: ...
     async def mirror_list(self) -> list[Json]: ...
     async def mirror_retry(self, value: str | None) -> list[Json]: ...
+    async def report(self, day: date | None, till: str | None) -> Json:
+        """`day` None: the business day of now; `till` None: all of them."""
+        ...

@@ -152,6 +152,9 @@ class TillAmongOthers(Till):
             await self.offline.retry()
         return await super().mirror_retry(value)
 
+    def _refused_closes(self) -> int:
+        return len(self.offline.parked())
+
     async def _spooled(self, sale_id: str) -> Json | None:
         """The answer to a sale that only the spool knows; one that can be entered now is entered first."""
         if self.offline.known(sale_id) is not None and self.store.up:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, time
 from typing import TypeVar
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from tilltap import __version__, crash
 from tilltap.caller import caller
 from tilltap.clock import Clock, rfc3339, time_to_answer
+from tilltap.days import business_day, span
 from tilltap.errors import CallError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
@@ -21,6 +23,7 @@ from tilltap.model import Currency, Peer, Program, TapStatus, Who
 from tilltap.passes import canonical
 from tilltap.till import customers, refunds, sales, taps
 from tilltap.till.directory import Directory
+from tilltap.till.report import Asked, report
 from tilltap.till.sales import Found
 from tilltap.till.shapes import Json, Shop, balance, customer_shape, sale_shape
 
@@ -58,6 +61,7 @@ class Till:
         self.directory = Directory(store, provider, clock)
         self.readers: dict[str, Json] = {}
         self.phase = "starting"
+        self.day_starts = time(0)
         self.kick_mirror: Callable[[], None] = lambda: None
         self._provider = provider
         self._clock = clock
@@ -419,6 +423,17 @@ class Till:
                 }
             )
         return found
+
+    async def report(self, day: date | None, till: str | None) -> Json:
+        at = self._clock.wall()
+        day = business_day(at, self.day_starts) if day is None else day
+        asked = Asked(day, *span(day, self.day_starts), till, self.shop.till)
+        refused = self._refused_closes()
+        return await self.store.look(lambda tx: report(tx, asked, self.currency, at=at, spool_parked=refused))
+
+    def _refused_closes(self) -> int:
+        """How many the ledger would not enter."""
+        return 0
 
     # -- care -------------------------------------------------------------------------------------------
 

@@ -41,16 +41,14 @@ def test_one_line_and_exit_2(arguments, says):
     assert says in done.stderr
 
 
-@pytest.mark.parametrize(
-    "name", [*(c for c in COMMANDS if c not in {"later", "simulate"}), "doctor", "report"]
-)
+@pytest.mark.parametrize("name", [*(c for c in COMMANDS if c not in {"later", "simulate"}), "doctor"])
 def test_help_has_an_example(name):
     done = tilltap(name, "--help")
     assert done.returncode == 0
     assert f"Example: tilltap {name}" in done.stdout or f"tilltap {name} " in done.stdout.split("Example")[-1]
 
 
-@pytest.mark.parametrize("name", ["doctor", "customers", "report", "display", "hooks"])
+@pytest.mark.parametrize("name", ["doctor", "customers", "display", "hooks"])
 def test_what_is_not_there_says_so_in_one_line(name):
     done = tilltap(name, "whatever", "--even", "so")
     assert (done.returncode, done.stdout) == (1, "")

@@ -45,7 +45,6 @@ def test_errors_of_every_kind_leave_the_connection_open(served, pos):
     }
     assert pos.error("sale.close", sale_id="1", total=8)["data"] == {"field": "total"}
     assert pos.error("sale.close", sale_id="1")["code"] == INVALID_PARAMS  # only the desk can know
-    assert pos.error("report")["message"] == "report is not available yet"
     assert pos.error("nonsense")["code"] == METHOD_NOT_FOUND
     served.desk.faults["status"] = CallError("ledger-down", "The till's memory is out of reach.")
     assert pos.error("status")["data"] == {"code": "ledger-down", "retry": True}
