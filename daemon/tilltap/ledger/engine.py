@@ -151,6 +151,7 @@ class Tx:
         # What the book has read in this transaction and need not read again.
         self.customers: dict[int, Any] = {}
         self.open_of: dict[int, list[Any]] = {}
+        self.locked: set[int] = set()  # customers whom no other till can change until the end
         self.programs = store.programs
 
     @property

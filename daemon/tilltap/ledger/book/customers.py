@@ -37,7 +37,7 @@ _BY_PASS = Sql(select(t.customer).where(_c.pass_id == _p("pass_id")))
 _BY_VALUE = Sql(
     select(t.customer).join(t.alias, t.alias.c.customer_id == _c.id).where(t.alias.c.value == _p("value"))
 )
-_LOCK_CUSTOMER = Sql(select(_c.same_as).where(_c.id == _p("id")).with_for_update())
+_LOCK_CUSTOMER = Sql(select(t.customer).where(_c.id == _p("id")).with_for_update())
 _LOCK_NAME = Sql(select(func.pg_advisory_xact_lock(func.hashtextextended(_p("name", type_=Text), 0))))
 _ADD_CUSTOMER = Sql(
     t.customer.insert().values(pass_id=_p("pass_id"), ext_id=_p("ext_id"), value=_p("value")).returning(_c.id)
@@ -81,9 +81,14 @@ def _customer(tx: Tx, row: Any) -> Customer | None:
 
 def customer(tx: Tx, customer_id: int) -> Customer:
     """Follows a customer that turned out to be another."""
+    found = _itself(tx, customer_id)
+    return customer(tx, found.same_as) if found.same_as else found
+
+
+def _itself(tx: Tx, customer_id: int) -> Customer:
     found = tx.customers.get(customer_id) or _customer(tx, tx.one(_CUSTOMER, id=customer_id))
     assert found is not None
-    return customer(tx, found.same_as) if found.same_as else found
+    return found
 
 
 def lock(tx: Tx, *customer_ids: int | None) -> None:
@@ -95,9 +100,12 @@ def lock(tx: Tx, *customer_ids: int | None) -> None:
     for found in sorted({i for i in customer_ids if i is not None}):
         customer_id: int | None = found
         while customer_id:
-            tx.customers.pop(customer_id, None)  # read before the lock: perhaps of yesterday
-            tx.open_of.pop(customer_id, None)
-            customer_id = tx.scalar(_LOCK_CUSTOMER, id=customer_id)
+            if customer_id not in tx.locked:
+                # What was read before the lock is perhaps of yesterday.
+                _customer(tx, tx.one(_LOCK_CUSTOMER, id=customer_id))
+                tx.open_of.pop(customer_id, None)
+                tx.locked.add(customer_id)
+            customer_id = _itself(tx, customer_id).same_as
 
 
 def lock_names(tx: Tx, names: list[str]) -> None:
