@@ -35,6 +35,7 @@ SALES = 2000
 # tills to one daemon does.
 IN_FLIGHT = 8
 TILLS = 4
+TURNS = 4  # of one till and of four: what the machine does meanwhile falls on both
 PASSES = 40  # per till
 SMALL, LARGE = 5_000, 5_000_000
 PER_CUSTOMER = 50  # entries
@@ -140,31 +141,55 @@ def _open(path: Path) -> tuple[Store, Rules]:
 
 
 def several_tills(logs: Logs) -> tuple[Rate, Rate]:
-    """One till, then four side by side, on one server; every till sells one sale after the other."""
-    with Postgres(fsync=True) as server:
-        return _sell(logs, server, 1), _sell(logs, server, TILLS)
+    """One till, and four side by side, on one server, in turn; each till sells one sale after the other."""
+    with Postgres(fsync=True) as server, ExitStack() as stack:
+        alone = stack.enter_context(_chain(logs, server, "alone", 1))
+        among = stack.enter_context(_chain(logs, server, "among", TILLS))
+        for turn in range(TURNS):
+            alone.sell(f"counted-{turn}")
+            among.sell(f"counted-{turn}")
+        return alone.rate(), among.rate()
 
 
-def _sell(logs: Logs, server: Postgres, tills: int) -> Rate:
-    names = [[f"regular-{till}-{n}" for n in range(PASSES)] for till in range(tills)]
+@dataclass
+class _Chain:
+    """Tills on a ledger of their own, with their own regulars."""
+
+    shops: list[Shop]
+    names: list[list[str]]
+    server: Postgres
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    sales: int = 0
+
+    def sell(self, name: str) -> None:
+        pids = [shop.daemon.popen.pid for shop in self.shops if shop.daemon]
+        cpu, began = _cpu_s(pids, self.server), time.perf_counter()
+        _side_by_side(self.shops, self.names, SALES // 4, name)
+        self.seconds += time.perf_counter() - began
+        self.cpu_s += _cpu_s(pids, self.server) - cpu
+        self.sales += SALES // 4 * len(self.shops)
+
+    def rate(self) -> Rate:
+        return Rate(self.sales / self.seconds, self.cpu_s / self.sales * 1000)
+
+
+@contextmanager
+def _chain(logs: Logs, server: Postgres, name: str, tills: int) -> Iterator[_Chain]:
+    names = [[f"{name}-{till}-{n}" for n in range(PASSES)] for till in range(tills)]
     with ExitStack() as stack:
         options = {"readers": "", "ledger": server.database()}
         first = stack.enter_context(
-            Shop(logs, *(NewPass(n, 0) for own in names for n in own), till="till-0", **options)
+            Shop(logs, *(NewPass(n, 0) for own in names for n in own), till=f"{name}-0", **options)
         )
         shops = [first] + [
-            stack.enter_context(Shop(logs, till=f"till-{n}", beside=first, **options))
+            stack.enter_context(Shop(logs, till=f"{name}-{n}", beside=first, **options))
             for n in range(1, tills)
         ]
         for shop in shops:
             shop.start()
-        pids = [shop.daemon.popen.pid for shop in shops if shop.daemon]
         _side_by_side(shops, names, PASSES, "warm")
-        cpu, began = _cpu_s(pids, server), time.perf_counter()
-        _side_by_side(shops, names, SALES // 2, "counted")
-        seconds, cpu = time.perf_counter() - began, _cpu_s(pids, server) - cpu
-        count = tills * (SALES // 2)
-        return Rate(count / seconds, cpu / count * 1000)
+        yield _Chain(shops, names, server)
 
 
 def _side_by_side(shops: list[Shop], names: list[list[str]], count: int, name: str) -> None:
