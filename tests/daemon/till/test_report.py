@@ -31,6 +31,8 @@ pytestmark = pytest.mark.anyio
 
 LONDON = ZoneInfo("Europe/London")
 NOTHING: dict[str, int] = {}
+# A ledger of its own is never out of reach.
+_SHARED = pytest.mark.parametrize("house", ["postgresql"], indirect=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -275,9 +277,8 @@ async def test_a_late_attach_is_in_the_day_of_its_sale(shop: House) -> None:
     }
 
 
+@_SHARED
 async def test_a_sale_closed_without_the_ledger_is_in_the_day_of_its_closing(shop: House) -> None:
-    if not shop.url:
-        pytest.skip("a ledger of its own is never out of reach")
     offline = shop._among.offline
     await offline.close(shop.till.shop, Close("1", 2000, None, None, Who(value="bob")))
     at(shop, "2026-11-23T12:00:00")
@@ -292,9 +293,8 @@ async def test_a_sale_closed_without_the_ledger_is_in_the_day_of_its_closing(sho
     }
 
 
+@_SHARED
 async def test_a_close_that_the_ledger_refused_is_parked(shop: House) -> None:
-    if not shop.url:
-        pytest.skip("a ledger of its own is never out of reach")
     await shop.call("sale.open", sale_id="1", total="8.00")
     await shop.call("sale.cancel", sale_id="1")
     await shop._among.offline.close(shop.till.shop, Close("1", 800, None, None, None))
