@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,9 @@ from tilltap.loyalty.budget import Ask, grant
 STATE_FOLDER = Path("/var/lib/tilltap")
 # A rate window is a row on the server; when it is slow, nobody at the till waits for it.
 RATE_S = 0.3
+# Mirrors of many tills wait for the same room: they must not all ask again in the moment that it is free, in
+# vain but for one.
+SPREAD_S = 0.5
 _OTHERWISE = {"till": "correct [till] name, or tilltap ledger rename-till; another till needs its own ledger"}
 
 
@@ -114,7 +118,8 @@ def shared_rate(store: SharedStore) -> Ask:
         judge = partial(grant, urgent=urgent)
         try:
             with anyio.move_on_after(RATE_S):
-                return await store.run(lambda tx: tills.change_rate(tx, endpoint, judge), durable=False)
+                wait = await store.run(lambda tx: tills.change_rate(tx, endpoint, judge), durable=False)
+                return wait and (wait if urgent else wait + random.uniform(0, SPREAD_S))  # noqa: S311 - not in step
         except CallError:
             pass  # out of reach
         return None if urgent else RATE_S
