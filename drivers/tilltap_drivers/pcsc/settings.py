@@ -16,6 +16,9 @@ FLOMIO = ("E000003B03010101", "E000003B03010200", "E000003B03010302", "E00000200
 # Bytes of a command to the reader itself: an APDU without extended length (ISO/IEC 7816-4).
 COMMAND_LIMIT = 261
 
+# Bytes of the flags of a raw frame (PC/SC part 3, supplement 2).
+FLAGS_BYTES = 2
+
 # Commands sent to a reader when it is opened: each may take it a good part of a second.
 COMMANDS_LIMIT = 16
 
@@ -51,7 +54,7 @@ class PcscSettings:
             raise ValueError(f"ecp: there is no '{self.ecp}' (one of: {', '.join(ECP)})")
         if self.ecp_code is not None and not 1 <= self.ecp_code <= LAST_FUNCTION:
             raise ValueError(f"ecp_code: is not a number from 1 to {LAST_FUNCTION}")
-        if self.ecp_flags is not None and len(from_hex("ecp_flags", self.ecp_flags)) not in (0, 2):
+        if self.ecp_flags is not None and len(from_hex("ecp_flags", self.ecp_flags)) not in (0, FLAGS_BYTES):
             raise ValueError('ecp_flags: is not two bytes ("10 00"), and not empty')
         if (self.ecp == "commands") != bool(self.ecp_commands):
             raise ValueError('ecp_commands: goes with ecp = "commands", each needs the other')

@@ -1,0 +1,440 @@
+"""Apple's polling frame at PC/SC readers: the driver, a real pcscd, and readers that take commands (rigs/ifd.c)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from drivers.contract_suite import DriverContract, Rig
+from rigs import escape, pcsc
+from rigs.escape import PASSES_ONLY, READER, Acr122u, Configurable, Plain, Reader, Transparent
+from rigs.pcsc import READ, Counting, LiftedAt, android, iphone
+from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
+from tilltap_drivers.nfc.phones import Device, PaymentCard
+from tilltap_drivers.nfc.visits import BLINK
+from tilltap_drivers.nfc.wallet import Wallet
+from tilltap_drivers.nfc.words import AUTHENTICATE
+from tilltap_drivers.pcsc import polled
+from tilltap_drivers.pcsc.reader import PcscDriver
+from tilltap_drivers.pcsc.scard import Context
+from tilltap_drivers.pcsc.settings import FLOMIO, PcscSettings
+from tilltap_drivers.pn532.virtual import Lifted
+from tilltap_drivers.replay.record import Recorder, recorded_driver
+
+pytestmark = pytest.mark.anyio
+
+NO_PASS = ReadFailure("no-pass", "unknown-card", "card")
+
+
+def driver(ecp: str = "transparent", *, own: Wallet | None = None, **more: object) -> PcscDriver:
+    return PcscDriver(PcscSettings("desk", READER, ecp=ecp, **more), own or pcsc.wallet())  # type: ignore[arg-type]
+
+
+def apple(value: str) -> PassRead:
+    return PassRead(value.encode(), "apple-vas", index=1, slot=1)
+
+
+def google(value: str) -> PassRead:
+    return PassRead(value.encode(), "google-smart-tap", index=1, slot=1)
+
+
+@dataclass
+class Run:
+    events: list[DriverEvent] = field(default_factory=list)
+    fault: ReaderFault | None = None
+
+    @property
+    def taps(self) -> list[DriverEvent]:
+        return [event for event in self.events if not isinstance(event, Health)]
+
+    @property
+    def remedies(self) -> list[str]:
+        return [event.remedy for event in self.events if isinstance(event, Health) and event.remedy]
+
+    async def until(self, condition: Callable[[], object], within: float = 2 * READ) -> None:
+        with anyio.move_on_after(within):
+            while not condition():  # noqa: ASYNC110 -- events are appended by another task
+                await anyio.sleep(0.005)
+        assert condition(), f"after {within} s: {self.events}, {self.fault}"
+
+
+@asynccontextmanager
+async def running(driver: PcscDriver) -> AsyncIterator[Run]:
+    run = Run()
+
+    async def follow() -> None:
+        try:
+            async with aclosing(driver.reads()) as reads:
+                async for event in reads:
+                    run.events.append(event)
+        except ReaderFault as fault:
+            run.fault = fault
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        await run.until(lambda: run.events or run.fault)
+        yield run
+        began = time.monotonic()
+        group.cancel_scope.cancel()
+    assert time.monotonic() - began < 0.5
+
+
+@contextmanager
+def plugged(firmware: Plain, **ways: object) -> Iterator[Reader]:
+    with escape.pcscd(lambda: Reader(firmware, **ways)) as (reader, _):  # type: ignore[arg-type]
+        yield reader
+
+
+async def gone(air: escape.Field) -> None:
+    """Until the driver takes the next for another."""
+    air.remove()
+    await anyio.sleep(1.6 * BLINK)
+
+
+class TestContract(DriverContract):
+    @pytest.fixture
+    def rig(self) -> Iterator[Rig]:
+        firmware = Transparent()
+        with escape.pcscd(lambda: Reader(firmware)) as (_, readers):
+            customers = Customers(firmware.field)
+            yield Rig(driver(), [b"one", b"two"], customers.come, readers.stop, readers.start)
+            customers.leave()
+
+
+class Customers:
+    """Two of them come, one after the other, with their phones."""
+
+    def __init__(self, air: escape.Field) -> None:
+        self._air = air
+        self._thread: threading.Thread | None = None
+
+    def come(self) -> None:
+        self.leave()
+        self._thread = threading.Thread(target=self._tap)
+        self._thread.start()
+
+    def leave(self) -> None:
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def _tap(self) -> None:
+        for phone in (Counting(iphone("one")), Counting(android("two"))):
+            self._air.present(phone, waits=True)
+            until = time.monotonic() + READ
+            while len(phone.sessions) < 2 and time.monotonic() < until:
+                time.sleep(0.005)
+            self._air.remove()
+            time.sleep(1.6 * BLINK)
+
+
+async def test_an_iphone_that_waits_for_the_frame_brings_its_pass_up_by_itself() -> None:
+    firmware = Transparent()
+    with plugged(firmware):
+        async with running(driver()) as run:
+            await run.until(lambda: firmware.field.announced)
+            phone = Counting(iphone("one"))
+            firmware.field.announced.clear()
+            firmware.field.present(phone, waits=True)
+            await run.until(lambda: run.taps)
+            assert run.taps == [apple("one")]
+            assert len(phone.commands) == 2
+            await anyio.sleep(3 * BLINK)  # left where it is
+            assert run.taps == [apple("one")]
+            assert len(phone.commands) == 2
+        assert run.events[:2] == [Health("up"), Health("up", identity=READER)]
+        assert run.remedies == []
+        assert set(firmware.field.announced) == {PASSES_ONLY}
+        assert not firmware.session  # the stop has given the reader back
+
+
+async def test_phones_and_cards_in_turn_each_give_exactly_their_event() -> None:
+    firmware = Transparent()
+    visitors: list[tuple[Device, DriverEvent]] = [
+        (iphone("one"), apple("one")),
+        (android("t" * 60), google("t" * 60)),
+        (PaymentCard(), NO_PASS),
+        (iphone("four", unlocked=False), ReadFailure("locked", AUTHENTICATE, "apple-vas")),
+    ]
+    with plugged(firmware):
+        async with running(driver()) as run:
+            for number, (device, _) in enumerate(visitors, start=1):
+                firmware.field.present(device, waits=True)
+                await run.until(lambda number=number: len(run.taps) == number)
+                await gone(firmware.field)
+        assert run.taps == [event for _, event in visitors]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+async def test_a_phone_lifted_at_any_apdu_leaves_a_reader_that_works(index: int) -> None:
+    firmware = Transparent()
+    with plugged(firmware):
+        async with running(driver()) as run:
+            firmware.field.present(LiftedAt(iphone("one"), index, answered=False))
+            await anyio.sleep(1.6 * BLINK)
+            taps = run.taps
+            assert taps in ([], [ReadFailure("unreadable", "removed", "apple-vas")])
+            firmware.field.present(iphone("two"), waits=True)
+            await run.until(lambda: len(run.taps) > len(taps))
+            assert run.taps[-1] == apple("two")
+
+
+async def test_a_chip_number_counts_where_it_is_asked_for() -> None:
+    firmware = Transparent()
+    with plugged(firmware):
+        async with running(driver(cards=("uid",))) as run:
+            firmware.field.present(PaymentCard())
+            await run.until(lambda: run.taps)
+            assert isinstance(run.taps[0], PassRead)
+            assert run.taps[0].value == PaymentCard().uid.hex().upper().encode()
+
+
+# The flags a reader wants, those that are configured, and whether that works.
+@pytest.mark.parametrize(
+    ("wanted", "configured"),
+    [("", None), ("1000", None), ("0010", None), ("001C", "00 1C"), ("", "")],
+)
+async def test_the_flags_of_a_raw_frame_are_found_or_configured(wanted: str, configured: str | None) -> None:
+    firmware = Transparent(bytes.fromhex(wanted))
+    with plugged(firmware):
+        async with running(driver(ecp_flags=configured)) as run:
+            firmware.field.present(iphone("one"), waits=True)
+            await run.until(lambda: run.taps)
+            assert (run.taps, run.remedies) == ([apple("one")], [])
+
+
+@pytest.mark.parametrize(
+    ("functions", "feature", "configured"),
+    [((3500,), 0, None), ((1,), 0, None), ((77,), 77, None), ((2000,), 0, 2000)],
+)
+async def test_the_drivers_code_for_commands_is_found_or_configured(
+    functions: tuple[int, ...], feature: int, configured: int | None
+) -> None:
+    firmware = Transparent()
+    with plugged(firmware, functions=functions, feature=feature):
+        async with running(driver(ecp_code=configured)) as run:
+            await run.until(lambda: firmware.field.announced)
+            assert run.remedies == []
+
+
+class Refusing(Transparent):
+    """Says `status` to commands that contain `part`, in the status of the command or in that of the object."""
+
+    def __init__(self, part: str, status: str) -> None:
+        super().__init__()
+        self.garble = lambda command, answer: (
+            bytes.fromhex(status) if bytes.fromhex(part) in command else answer
+        )
+
+
+START, FRAME = "FFC2000002 8100", "95056A01000002"
+ANOTHER = polled.ANOTHER
+REFUSALS: dict[str, tuple[Callable[[], Plain], dict[str, object], str, str]] = {
+    "a driver that lets nothing through": (Transparent, {"functions": ()}, "transparent", polled.NOT_ALLOWED),
+    "the same, ACR122U": (Acr122u, {"functions": ()}, "acr122u", polled.NOT_ALLOWED),
+    "the same, firmware": (Plain, {"functions": ()}, "flomio", polled.NOT_ALLOWED),
+    "a reader that knows no sessions": (Plain, {}, "transparent", f"it answers 6A81{ANOTHER}"),
+    "one that is no ACR122U": (Plain, {}, "acr122u", f"the PN532 in it does not answer{ANOTHER}"),
+    "one that is no Flomio": (Plain, {}, "flomio", f"it answers 6A81 to {FLOMIO[0]}{ANOTHER}"),
+    "6D00": (lambda: Refusing(START, "6D00"), {}, "transparent", f"it answers 6D00{ANOTHER}"),
+    "a session that does not begin": (lambda: Refusing(START, "C00301690090 00"), {}, "transparent", f"it begins no transparent session (6900){ANOTHER}"),
+    "frames that it does not send": (lambda: Transparent(b"\x77\x77"), {}, "transparent", f"it does not send Apple's polling frame (6A81){ANOTHER}"),
+    "an answer that ends early": (lambda: Refusing(FRAME, "C003019000"), {}, "transparent", f"its answer cannot be understood: data object C0 ends early{ANOTHER}"),
+    "a status that is none": (lambda: Refusing(START, "C001019000"), {}, "transparent", f"its answer cannot be understood: a status of 1 bytes{ANOTHER}"),
+    "no answer": (lambda: Refusing(START, ""), {}, "transparent", f"its answer is cut off{ANOTHER}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "ways", "ecp", "why"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_a_reader_that_refuses_says_so_once_and_goes_on_without(
+    make: Callable[[], Plain], ways: dict[str, object], ecp: str, why: str
+) -> None:
+    firmware = make()
+    with plugged(firmware, **ways):
+        async with running(driver(ecp)) as run:
+            await run.until(lambda: run.remedies)
+            firmware.field.present(iphone("one"))  # the customer has opened the pass
+            await run.until(lambda: run.taps)
+            await anyio.sleep(0.1)
+        assert run.taps == [apple("one")]
+        assert run.remedies == [polled.WITHOUT + why]
+        assert run.fault is None
+
+
+async def test_vpcds_reader_refuses_and_goes_on_without() -> None:
+    with pcsc.pcscd() as readers:
+        this = PcscDriver(PcscSettings("desk", readers.names[0], ecp="transparent"), pcsc.wallet())
+        async with running(this) as run:
+            await run.until(lambda: run.remedies)
+            await to_thread.run_sync(readers.slots[0].present, android("one"))
+            await run.until(lambda: run.taps)
+        assert (run.remedies, run.taps) == ([polled.WITHOUT + polled.NOT_ALLOWED], [google("one")])
+
+
+async def test_nothing_is_sent_to_a_reader_that_was_not_configured_for_it() -> None:
+    firmware = Plain()
+    no_apple = Wallet(google=pcsc.wallet().google)
+    with plugged(firmware):
+        for this in (driver("off"), driver("transparent", own=no_apple)):
+            async with running(this) as run:
+                firmware.field.present(android("one"))
+                await run.until(lambda run=run: run.taps)
+                firmware.field.remove()
+        assert firmware.escapes == []
+
+
+async def test_a_session_that_fails_is_begun_again_and_given_up_when_it_always_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
+    firmware = Transparent()
+    failing = 1
+
+    def fails(command: bytes, answer: bytes) -> bytes:
+        nonlocal failing
+        if command[3] == 2 and command[8] == 4 and failing and firmware.field.announced:
+            failing -= 1
+            return b"\xc0"
+        return answer
+
+    with plugged(firmware):
+        async with running(driver()) as run:
+            firmware.garble = fails
+            await run.until(lambda: not failing)
+            firmware.field.present(iphone("one"), waits=True)
+            await run.until(lambda: run.taps)
+            assert run.remedies == []
+            failing = 1000
+            await run.until(lambda: run.remedies)
+            assert run.remedies == [f"{polled.WITHOUT}its answer is cut off{ANOTHER}"]
+            await gone(firmware.field)
+            firmware.field.present(android("two"))
+            await run.until(lambda: len(run.taps) == 2)
+        assert run.taps == [apple("one"), google("two")]
+
+
+async def test_a_reader_that_a_killed_daemon_left_in_a_session_is_taken_over() -> None:
+    firmware = Transparent()
+    firmware.session = True
+    with plugged(firmware):
+        async with running(driver()) as run:
+            firmware.field.present(iphone("one"), waits=True)
+            await run.until(lambda: run.taps)
+            assert run.remedies == []
+
+
+async def test_a_reader_pulled_out_in_the_middle_is_a_fault() -> None:
+    firmware = Transparent()
+    with plugged(firmware) as reader:
+        async with running(driver()) as run:
+            await run.until(lambda: firmware.field.announced)
+            await to_thread.run_sync(reader.unplug)
+            await run.until(lambda: run.fault)
+        assert run.fault is not None
+        assert run.fault.state == "unplugged"
+
+
+async def test_a_reader_that_another_program_holds_is_silent_until_it_lets_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    firmware = Transparent()
+    with plugged(firmware), Context() as context:
+        firmware.field.present(android("other"))
+        await to_thread.run_sync(time.sleep, 1.0)  # pcscd looks every 0.4 s
+        other = context.connect(READER)
+        async with running(driver()) as run:
+            await run.until(lambda: run.events[-1].state == "silent")  # type: ignore[union-attr]
+            other.__exit__()
+            firmware.field.remove()
+            await run.until(lambda: firmware.field.announced)
+            assert run.events[-1] == Health("up")
+
+
+async def test_an_acr122u_polls_with_its_pn532_and_is_given_back() -> None:
+    firmware = Acr122u()
+    with plugged(firmware):
+        async with running(driver("acr122u")) as run:
+            await run.until(lambda: firmware.chip.announced)
+            assert not firmware.polls
+            phone = Counting(iphone("one"))
+            firmware.chip.present(phone, waits=True)
+            await run.until(lambda: run.taps)
+            assert len(phone.commands) == 2
+            firmware.chip.remove()
+            await anyio.sleep(1.6 * BLINK)
+            firmware.chip.present(android("t" * 250))
+            await run.until(lambda: len(run.taps) == 2)
+            firmware.chip.remove()
+        assert run.taps == [apple("one"), google("t" * 250)]
+        assert set(firmware.chip.announced) == {PASSES_ONLY}
+        assert firmware.polls
+        assert not firmware.chip.asleep
+        assert run.remedies == []
+
+
+class LiftedFromChip(Counting):
+    def answer(self, command: bytes) -> bytes:
+        super().answer(command)
+        raise Lifted
+
+
+async def test_a_phone_lifted_from_an_acr122u_leaves_a_reader_that_works() -> None:
+    firmware = Acr122u()
+    with plugged(firmware):
+        async with running(driver("acr122u")) as run:
+            lifted = LiftedFromChip(iphone("one"))
+            firmware.chip.present(lifted)
+            await run.until(lambda: lifted.commands)
+            await anyio.sleep(1.6 * BLINK)
+            firmware.chip.present(iphone("two"), waits=True)
+            await run.until(lambda: run.taps)
+            assert run.taps == [apple("two")]
+
+
+@pytest.mark.parametrize("ecp", ["flomio", "commands"])
+async def test_a_reader_with_the_frame_in_its_firmware_is_told_to_use_it(ecp: str) -> None:
+    own = ("E0 00 00 3B 03 01 01 01", "E0000020 0145")
+    wanted = [bytes.fromhex(command) for command in (own if ecp == "commands" else FLOMIO)]
+    firmware = Configurable(wanted)
+    firmware.field.present(iphone("one"), waits=True)
+    with plugged(firmware):
+        async with running(driver(ecp, ecp_commands=own if ecp == "commands" else ())) as run:
+            await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
+        assert firmware.escapes == wanted
+        said = [event.identity for event in run.events if isinstance(event, Health) and event.identity]
+        answers = ", ".join(f"E100000001{command[-1]:02X}" for command in wanted)
+        assert said == [READER, f"{READER}, its answers: {answers}"]
+
+
+async def test_a_recording_holds_the_phones_apdus_and_none_of_the_readers() -> None:
+    firmware = Transparent()
+    recorder = Recorder()
+    settings = PcscSettings("desk", READER, ecp="transparent")
+    phone = Counting(iphone("one"))
+    with plugged(firmware):
+        firmware.field.present(phone, waits=True)
+        this = recorded_driver(settings, pcsc.wallet(), recorder.heard)
+        with anyio.move_on_after(READ):
+            async with aclosing(this.reads()) as reads:
+                async for event in reads:
+                    recorder._take(event)
+                    if isinstance(event, PassRead):
+                        break
+    tape = recorder.finish(settings, "2026-11-22").tape
+    assert [line.split(" ")[1] for line in tape.splitlines() if line[:1].isdigit()] == [
+        ">",
+        "<",
+        ">",
+        "<",
+        "read",
+    ]
+    assert len(phone.commands) == 2
+    assert "%FF%C2" not in tape
