@@ -18,17 +18,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from rigs.pcsc import FOLDER
 from tilltap_drivers.nfc.phones import Device
 from tilltap_drivers.pcsc.virtual import ATR, GET_UID, Lifted, VirtualReaders
 from tilltap_drivers.pn532.frames import body, frame
-from tilltap_drivers.pn532.virtual import POLLS, VirtualPn532
+from tilltap_drivers.pn532.virtual import FIRMWARE, POLLS, VirtualPn532
 from tilltap_drivers.polling.ecp import crc_a
 
 NAME = "tilltap escape"
-READER = f"{NAME} 00 00"
+READER = f"{NAME} 0 00 00"
 
 SUCCESS, NOT_SUPPORTED, COMMUNICATION_ERROR, PRESENT, ABSENT = 0, 606, 612, 615, 616
 POWER_DOWN = 501
@@ -38,20 +37,6 @@ CTL_CODE = 0x42000000
 PASSES_ONLY = bytes.fromhex("6A01000002E4D2")
 
 _HEAD = struct.Struct("=cII")
-
-
-class Firmware(Protocol):
-    """What is in the reader."""
-
-    def escape(self, command: bytes) -> bytes: ...
-
-    def sees_card(self) -> bool:
-        """Polling by itself."""
-        ...
-
-    def answer(self, command: bytes) -> bytes: ...
-
-    def power_down(self) -> None: ...
 
 
 class Field:
@@ -104,7 +89,7 @@ class Field:
 
 
 class Plain:
-    """A reader that polls by itself and takes no commands."""
+    """A reader that polls by itself and knows no commands: what all of them do."""
 
     def __init__(self) -> None:
         self.field = Field()
@@ -147,7 +132,7 @@ class Configurable(Plain):
 class Transparent(Plain):
     """PC/SC part 3, supplement 2. `flags`: the only ones (90 02) it takes a raw frame with, None for any.
 
-    `garble` may change any answer; `lost` leaves them all out.
+    `garble` may change any answer.
     """
 
     def __init__(self, flags: bytes | None = None) -> None:
@@ -235,9 +220,10 @@ class Transparent(Plain):
 class Acr122u(Plain):
     """A PN532 behind commands; while the reader polls with it, it is the reader's."""
 
-    def __init__(self) -> None:
+    def __init__(self, chip: bytes = FIRMWARE) -> None:
         super().__init__()
         self.chip = VirtualPn532()
+        self.chip.firmware = chip
         self.chip.asleep = False
         self.polls = True
 
@@ -284,17 +270,17 @@ class Reader:
     which it names when asked.
     """
 
-    def __init__(self, firmware: Firmware, functions: tuple[int, ...] = (1,), feature: int = 0) -> None:
-        self.path = FOLDER / "ifd"
-        self._firmware = firmware
+    def __init__(self, firmware: Plain, functions: tuple[int, ...] = (1,), feature: int = 0) -> None:
+        self.name = READER
+        self.firmware = firmware
         self._functions = functions
         self._feature = feature
         self._socket = socket.socket(socket.AF_UNIX)
         self._connection: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name="reader on a socket", daemon=True)
 
-    def plug(self) -> None:
-        self._socket.bind(str(self.path))
+    def plug(self, path: Path) -> None:
+        self._socket.bind(str(path))
         self._socket.listen()
         self._thread.start()
 
@@ -329,15 +315,15 @@ class Reader:
     def _do(self, operation: bytes, code: int, data: bytes) -> tuple[int, bytes]:
         match operation:
             case b"i":
-                return (PRESENT if self._firmware.sees_card() else ABSENT), b""
+                return (PRESENT if self.firmware.sees_card() else ABSENT), b""
             case b"a":
                 return SUCCESS, ATR
             case b"p":
                 if code == POWER_DOWN:
-                    self._firmware.power_down()
+                    self.firmware.power_down()
                 return SUCCESS, ATR
             case b"t":
-                answer = self._firmware.answer(data)
+                answer = self.firmware.answer(data)
                 return (SUCCESS, answer) if answer else (COMMUNICATION_ERROR, b"")
             case _:
                 return self._control(code - CTL_CODE, data)
@@ -348,7 +334,7 @@ class Reader:
             return SUCCESS, b"\x12\x04\x42\x33\x00\x12" + named
         if function not in self._functions:
             return (COMMUNICATION_ERROR if function == 1 else NOT_SUPPORTED), b""
-        return SUCCESS, self._firmware.escape(data)
+        return SUCCESS, self.firmware.escape(data)
 
 
 @functools.cache
@@ -378,18 +364,23 @@ def driver() -> Path:
 
 
 @contextmanager
-def pcscd(reader: Callable[[], Reader]) -> Iterator[tuple[Reader, VirtualReaders]]:
-    """A pcscd with that reader, and one of vpcd's beside it."""
+def pcscd(*plugged: Reader) -> Iterator[VirtualReaders]:
+    """A pcscd with those readers, and two of vpcd's before them."""
     shutil.rmtree(FOLDER)
     readers = VirtualReaders(FOLDER)
     os.environ.update(readers.environment)
-    plugged = reader()
-    (FOLDER / "readers" / "escape").write_text(
-        f'FRIENDLYNAME "{NAME}"\nDEVICENAME {plugged.path}\nLIBPATH {driver()}\nCHANNELID 0\n'
-    )
-    plugged.plug()
+    for number, reader in enumerate(plugged):
+        reader.name = f"{NAME} {number} 00 00"
+        line = FOLDER / f"ifd{number}"
+        # A loaded driver serves one entry; a copy of its file is another driver.
+        library = shutil.copy(driver(), FOLDER / f"ifd{number}.so")
+        (FOLDER / "readers" / line.name).write_text(
+            f'FRIENDLYNAME "{NAME} {number}"\nDEVICENAME {line}\nLIBPATH {library}\nCHANNELID 0\n'
+        )
+        reader.plug(line)
     try:
         with readers:
-            yield plugged, readers
+            yield readers
     finally:
-        plugged.unplug()
+        for reader in plugged:
+            reader.unplug()

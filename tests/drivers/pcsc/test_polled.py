@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import pytest
@@ -25,7 +25,8 @@ from tilltap_drivers.pcsc import polled
 from tilltap_drivers.pcsc.reader import PcscDriver
 from tilltap_drivers.pcsc.scard import Context
 from tilltap_drivers.pcsc.settings import FLOMIO, PcscSettings
-from tilltap_drivers.pn532.virtual import Lifted
+from tilltap_drivers.pcsc.virtual import Lifted
+from tilltap_drivers.pn532 import virtual as pn532
 from tilltap_drivers.replay.record import Recorder, recorded_driver
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +34,10 @@ pytestmark = pytest.mark.anyio
 NO_PASS = ReadFailure("no-pass", "unknown-card", "card")
 
 
-def driver(ecp: str = "transparent", *, own: Wallet | None = None, **more: object) -> PcscDriver:
-    return PcscDriver(PcscSettings("desk", READER, ecp=ecp, **more), own or pcsc.wallet())  # type: ignore[arg-type]
+def driver(
+    ecp: str = "transparent", *, name: str = READER, own: Wallet | None = None, **more: object
+) -> PcscDriver:
+    return PcscDriver(PcscSettings("desk", name, ecp=ecp, **more), own or pcsc.wallet())  # type: ignore[arg-type]
 
 
 def apple(value: str) -> PassRead:
@@ -87,9 +90,29 @@ async def running(driver: PcscDriver) -> AsyncIterator[Run]:
 
 
 @contextmanager
-def plugged(firmware: Plain, **ways: object) -> Iterator[Reader]:
-    with escape.pcscd(lambda: Reader(firmware, **ways)) as (reader, _):  # type: ignore[arg-type]
+def plugged(firmware: Plain) -> Iterator[Reader]:
+    reader = Reader(firmware)
+    with escape.pcscd(reader):
         yield reader
+
+
+async def each(visits: Iterable[tuple[Reader, Callable[[Run], Awaitable[None]], PcscSettings]]) -> list[Run]:
+    """One visit to each reader, all at once: pcscd looks at a reader only every 0.4 s."""
+    readers, visitors, settings = zip(*visits, strict=True)
+    runs: list[Run] = []
+
+    async def one(number: int) -> None:
+        named = replace(settings[number], match=readers[number].name)
+        async with running(PcscDriver(named, pcsc.wallet())) as run:
+            runs[number] = run
+            await visitors[number](run)
+
+    with escape.pcscd(*readers):
+        runs = [Run() for _ in readers]
+        async with anyio.create_task_group() as group:
+            for number in range(len(readers)):
+                group.start_soon(one, number)
+    return runs
 
 
 async def gone(air: escape.Field) -> None:
@@ -102,7 +125,7 @@ class TestContract(DriverContract):
     @pytest.fixture
     def rig(self) -> Iterator[Rig]:
         firmware = Transparent()
-        with escape.pcscd(lambda: Reader(firmware)) as (_, readers):
+        with escape.pcscd(Reader(firmware)) as readers:
             customers = Customers(firmware.field)
             yield Rig(driver(), [b"one", b"two"], customers.come, readers.stop, readers.start)
             customers.leave()
@@ -172,18 +195,37 @@ async def test_phones_and_cards_in_turn_each_give_exactly_their_event() -> None:
         assert run.taps == [event for _, event in visitors]
 
 
-@pytest.mark.parametrize("index", [0, 1])
-async def test_a_phone_lifted_at_any_apdu_leaves_a_reader_that_works(index: int) -> None:
-    firmware = Transparent()
-    with plugged(firmware):
-        async with running(driver()) as run:
-            firmware.field.present(LiftedAt(iphone("one"), index, answered=False))
+class LiftedFromChip(LiftedAt):
+    def answer(self, command: bytes) -> bytes:
+        try:
+            return super().answer(command)
+        except Lifted as lifted:
+            raise pn532.Lifted(lifted.last) from None
+
+
+async def test_a_phone_lifted_at_any_apdu_leaves_a_reader_that_works() -> None:
+    def lifts(held: Acr122u | Transparent, index: int) -> Callable[[Run], Awaitable[None]]:
+        async def visit(run: Run) -> None:
+            air, phone = (held.chip, LiftedFromChip) if isinstance(held, Acr122u) else (held.field, LiftedAt)
+            lifted = phone(iphone("one"), index, answered=False)
+            air.present(lifted)
+            await run.until(lambda: len(lifted.commands) > index)
             await anyio.sleep(1.6 * BLINK)
-            taps = run.taps
-            assert taps in ([], [ReadFailure("unreadable", "removed", "apple-vas")])
-            firmware.field.present(iphone("two"), waits=True)
-            await run.until(lambda: len(run.taps) > len(taps))
-            assert run.taps[-1] == apple("two")
+            air.present(iphone("two"), waits=True)
+            await run.until(lambda: apple("two") in run.taps)
+
+        return visit
+
+    cases = [
+        (held, ecp, at)
+        for at in (0, 1)
+        for held, ecp in ((Transparent(), "transparent"), (Acr122u(), "acr122u"))
+    ]
+    runs = await each(
+        (Reader(held), lifts(held, at), PcscSettings("desk", "x", ecp=ecp)) for held, ecp, at in cases
+    )
+    removed = ReadFailure("unreadable", "removed", "apple-vas")
+    assert [run.taps for run in runs] == [[apple("two")]] * 2 + [[removed, apple("two")]] * 2
 
 
 async def test_a_chip_number_counts_where_it_is_asked_for() -> None:
@@ -196,32 +238,32 @@ async def test_a_chip_number_counts_where_it_is_asked_for() -> None:
             assert run.taps[0].value == PaymentCard().uid.hex().upper().encode()
 
 
-# The flags a reader wants, those that are configured, and whether that works.
-@pytest.mark.parametrize(
-    ("wanted", "configured"),
-    [("", None), ("1000", None), ("0010", None), ("001C", "00 1C"), ("", "")],
-)
-async def test_the_flags_of_a_raw_frame_are_found_or_configured(wanted: str, configured: str | None) -> None:
-    firmware = Transparent(bytes.fromhex(wanted))
-    with plugged(firmware):
-        async with running(driver(ecp_flags=configured)) as run:
-            firmware.field.present(iphone("one"), waits=True)
+# The flags a reader wants, and those that are configured.
+FLAGS = [("", None), ("1000", None), ("0010", None), ("001C", "00 1C"), ("", "")]
+
+# Under which functions a driver lets commands through, which it names when asked, and which is configured.
+FUNCTIONS = [((3500,), 0, None), ((1,), 0, None), ((77,), 77, None), ((2000,), 0, 2000)]
+
+
+async def test_flags_and_the_drivers_function_are_found_or_configured() -> None:
+    def brings_a_pass(air: escape.Field) -> Callable[[Run], Awaitable[None]]:
+        async def visit(run: Run) -> None:
+            air.present(iphone("one"), waits=True)
             await run.until(lambda: run.taps)
-            assert (run.taps, run.remedies) == ([apple("one")], [])
 
+        return visit
 
-@pytest.mark.parametrize(
-    ("functions", "feature", "configured"),
-    [((3500,), 0, None), ((1,), 0, None), ((77,), 77, None), ((2000,), 0, 2000)],
-)
-async def test_the_drivers_code_for_commands_is_found_or_configured(
-    functions: tuple[int, ...], feature: int, configured: int | None
-) -> None:
-    firmware = Transparent()
-    with plugged(firmware, functions=functions, feature=feature):
-        async with running(driver(ecp_code=configured)) as run:
-            await run.until(lambda: firmware.field.announced)
-            assert run.remedies == []
+    visits: list[tuple[Reader, Callable[[Run], Awaitable[None]], PcscSettings]] = []
+    for wanted, flags in FLAGS:
+        firmware = Transparent(bytes.fromhex(wanted))
+        settings = PcscSettings("desk", "x", ecp="transparent", ecp_flags=flags)
+        visits.append((Reader(firmware), brings_a_pass(firmware.field), settings))
+    for functions, feature, code in FUNCTIONS:
+        firmware = Transparent()
+        settings = PcscSettings("desk", "x", ecp="transparent", ecp_code=code)
+        visits.append((Reader(firmware, functions, feature), brings_a_pass(firmware.field), settings))
+    for run in await each(visits):
+        assert (run.taps, run.remedies) == ([apple("one")], [])
 
 
 class Refusing(Transparent):
@@ -234,38 +276,44 @@ class Refusing(Transparent):
         )
 
 
-START, FRAME = "FFC2000002 8100", "95056A01000002"
+START, FRAME = "FFC20000028100", "95056A01000002"
 ANOTHER = polled.ANOTHER
-REFUSALS: dict[str, tuple[Callable[[], Plain], dict[str, object], str, str]] = {
-    "a driver that lets nothing through": (Transparent, {"functions": ()}, "transparent", polled.NOT_ALLOWED),
-    "the same, ACR122U": (Acr122u, {"functions": ()}, "acr122u", polled.NOT_ALLOWED),
-    "the same, firmware": (Plain, {"functions": ()}, "flomio", polled.NOT_ALLOWED),
-    "a reader that knows no sessions": (Plain, {}, "transparent", f"it answers 6A81{ANOTHER}"),
-    "one that is no ACR122U": (Plain, {}, "acr122u", f"the PN532 in it does not answer{ANOTHER}"),
-    "one that is no Flomio": (Plain, {}, "flomio", f"it answers 6A81 to {FLOMIO[0]}{ANOTHER}"),
-    "6D00": (lambda: Refusing(START, "6D00"), {}, "transparent", f"it answers 6D00{ANOTHER}"),
-    "a session that does not begin": (lambda: Refusing(START, "C00301690090 00"), {}, "transparent", f"it begins no transparent session (6900){ANOTHER}"),
-    "frames that it does not send": (lambda: Transparent(b"\x77\x77"), {}, "transparent", f"it does not send Apple's polling frame (6A81){ANOTHER}"),
-    "an answer that ends early": (lambda: Refusing(FRAME, "C003019000"), {}, "transparent", f"its answer cannot be understood: data object C0 ends early{ANOTHER}"),
-    "a status that is none": (lambda: Refusing(START, "C001019000"), {}, "transparent", f"its answer cannot be understood: a status of 1 bytes{ANOTHER}"),
-    "no answer": (lambda: Refusing(START, ""), {}, "transparent", f"its answer is cut off{ANOTHER}"),
+# The reader, `ecp`, and what is said.
+REFUSALS: dict[str, tuple[Reader, str, str]] = {
+    "a driver that lets nothing through": (Reader(Transparent(), ()), "transparent", polled.NOT_ALLOWED),
+    "the same, ACR122U": (Reader(Acr122u(), ()), "acr122u", polled.NOT_ALLOWED),
+    "the same, firmware": (Reader(Plain(), ()), "flomio", polled.NOT_ALLOWED),
+    "a reader that knows no sessions": (Reader(Plain()), "transparent", f"it answers 6A81{ANOTHER}"),
+    "one that is no ACR122U": (Reader(Plain()), "acr122u", f"the PN532 in it does not answer{ANOTHER}"),
+    "one with another chip": (Reader(Acr122u(b"\x33\x01\x06\x07")), "acr122u", f"a PN533v1.6 is in it, not a PN532{ANOTHER}"),
+    "one that is no Flomio": (Reader(Plain()), "flomio", f"it answers 6A81 to {FLOMIO[0]}{ANOTHER}"),
+    "6D00": (Reader(Refusing(START, "6D00")), "transparent", f"it answers 6D00{ANOTHER}"),
+    "a session that does not begin": (Reader(Refusing(START, "C003016900 9000")), "transparent", f"it begins no transparent session (6900){ANOTHER}"),
+    "frames that it does not send": (Reader(Transparent(b"\x77\x77")), "transparent", f"it does not send Apple's polling frame (6A81){ANOTHER}"),
+    "an answer that ends early": (Reader(Refusing(FRAME, "C003019000")), "transparent", f"its answer cannot be understood: data object C0 ends early{ANOTHER}"),
+    "a status that is none": (Reader(Refusing(START, "C001019000")), "transparent", f"its answer cannot be understood: a status of 1 bytes{ANOTHER}"),
+    "no answer": (Reader(Refusing(START, "")), "transparent", f"its answer is cut off{ANOTHER}"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "ways", "ecp", "why"), REFUSALS.values(), ids=REFUSALS.keys())
-async def test_a_reader_that_refuses_says_so_once_and_goes_on_without(
-    make: Callable[[], Plain], ways: dict[str, object], ecp: str, why: str
-) -> None:
-    firmware = make()
-    with plugged(firmware, **ways):
-        async with running(driver(ecp)) as run:
+async def test_readers_that_refuse_say_so_once_and_go_on_without() -> None:
+    def reads_nevertheless(air: escape.Field) -> Callable[[Run], Awaitable[None]]:
+        async def visit(run: Run) -> None:
             await run.until(lambda: run.remedies)
-            firmware.field.present(iphone("one"))  # the customer has opened the pass
+            air.present(iphone("one"))  # the customer has opened the pass
             await run.until(lambda: run.taps)
             await anyio.sleep(0.1)
-        assert run.taps == [apple("one")]
-        assert run.remedies == [polled.WITHOUT + why]
-        assert run.fault is None
+
+        return visit
+
+    runs = await each(
+        (reader, reads_nevertheless(reader.firmware.field), PcscSettings("desk", "x", ecp=ecp))
+        for reader, ecp, _ in REFUSALS.values()
+    )
+    said = {case: (run.remedies, run.taps, run.fault) for case, run in zip(REFUSALS, runs, strict=True)}
+    assert said == {
+        case: ([polled.WITHOUT + why], [apple("one")], None) for case, (_, _, why) in REFUSALS.items()
+    }
 
 
 async def test_vpcds_reader_refuses_and_goes_on_without() -> None:
@@ -379,39 +427,26 @@ async def test_an_acr122u_polls_with_its_pn532_and_is_given_back() -> None:
         assert run.remedies == []
 
 
-class LiftedFromChip(Counting):
-    def answer(self, command: bytes) -> bytes:
-        super().answer(command)
-        raise Lifted
-
-
-async def test_a_phone_lifted_from_an_acr122u_leaves_a_reader_that_works() -> None:
-    firmware = Acr122u()
-    with plugged(firmware):
-        async with running(driver("acr122u")) as run:
-            lifted = LiftedFromChip(iphone("one"))
-            firmware.chip.present(lifted)
-            await run.until(lambda: lifted.commands)
-            await anyio.sleep(1.6 * BLINK)
-            firmware.chip.present(iphone("two"), waits=True)
-            await run.until(lambda: run.taps)
-            assert run.taps == [apple("two")]
-
-
-@pytest.mark.parametrize("ecp", ["flomio", "commands"])
-async def test_a_reader_with_the_frame_in_its_firmware_is_told_to_use_it(ecp: str) -> None:
+async def test_readers_with_the_frame_in_their_firmware_are_told_to_use_it() -> None:
     own = ("E0 00 00 3B 03 01 01 01", "E0000020 0145")
-    wanted = [bytes.fromhex(command) for command in (own if ecp == "commands" else FLOMIO)]
-    firmware = Configurable(wanted)
-    firmware.field.present(iphone("one"), waits=True)
-    with plugged(firmware):
-        async with running(driver(ecp, ecp_commands=own if ecp == "commands" else ())) as run:
-            await run.until(lambda: run.taps)
+
+    async def visit(run: Run) -> None:
+        await run.until(lambda: run.taps)
+
+    visits: list[tuple[Reader, Callable[[Run], Awaitable[None]], PcscSettings]] = []
+    for commands, settings in (
+        (FLOMIO, PcscSettings("desk", "x", ecp="flomio")),
+        (own, PcscSettings("desk", "x", ecp="commands", ecp_commands=own)),
+    ):
+        firmware = Configurable([bytes.fromhex(command) for command in commands])
+        firmware.field.present(iphone("one"), waits=True)
+        visits.append((Reader(firmware), visit, settings))
+    for run, (reader, _, settings) in zip(await each(visits), visits, strict=True):
         assert run.taps == [apple("one")]
-        assert firmware.escapes == wanted
+        assert reader.firmware.escapes == list(settings.commands)
         said = [event.identity for event in run.events if isinstance(event, Health) and event.identity]
-        answers = ", ".join(f"E100000001{command[-1]:02X}" for command in wanted)
-        assert said == [READER, f"{READER}, its answers: {answers}"]
+        answers = ", ".join(f"E100000001{command[-1]:02X}" for command in settings.commands)
+        assert said == [reader.name, f"{reader.name}, its answers: {answers}"]
 
 
 async def test_a_recording_holds_the_phones_apdus_and_none_of_the_readers() -> None:
