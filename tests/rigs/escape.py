@@ -100,10 +100,10 @@ class Plain:
         return b"\x6a\x81"
 
     def sees_card(self) -> bool:
-        return self.field.answers
+        self.field.active = self.field.answers
+        return self.field.active
 
     def answer(self, command: bytes) -> bytes:
-        self.field.active = True
         if command == GET_UID and self.field.device:
             return self.field.device.uid + b"\x90\x00"
         return self.field.exchange(command)

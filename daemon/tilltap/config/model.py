@@ -288,7 +288,8 @@ class PcscReader(Table):
     """The driver's function for commands to the reader. Found out if left out: asked for, then 1 and 3500."""
     ecp_flags: FrameFlags | None = Field(default=None, examples=["10 00"])
     """With `ecp = "transparent"`: the two bytes of transmission flags (90) sent with the frame, in
-    hexadecimal; `""` sends none. Found out if left out: none, then `10 00` and `00 10`."""
+    hexadecimal; `""` sends none. Found out if left out: none, then `10 00` and `00 10`, until the reader
+    takes the frame."""
 
 
 class Pn532Reader(Table):

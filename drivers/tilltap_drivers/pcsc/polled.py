@@ -17,7 +17,7 @@ from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc import transparent
 from tilltap_drivers.pcsc.scard import Direct, EscapeRefused
 from tilltap_drivers.pcsc.settings import PcscSettings, from_hex
-from tilltap_drivers.pcsc.transparent import GUESSED_FLAGS, Refused, Talk
+from tilltap_drivers.pcsc.transparent import Refused, Talk
 from tilltap_drivers.polling import ecp
 from tilltap_drivers.polling.watch import FIELD_OFF, Field, Target, Watch, pause
 
@@ -37,6 +37,9 @@ GET_UID = bytes.fromhex("FFCA000000")
 _FIRMWARE = bytes.fromhex("FF00480000")
 _POLLING_OFF, _POLLING_ON = bytes.fromhex("FF00517F00"), bytes.fromhex("FF0051FF00")
 _TO_CHIP = bytes.fromhex("FF000000")
+
+# Seconds of field before a phone can be asked (ISO/IEC 14443-3: 5 ms).
+GUARD = 0.005
 
 # A reader that fails so often in a row, each time within so many seconds, is left to poll by itself; after a
 # failure it gets some time.
@@ -93,11 +96,14 @@ class Session:
         self._escape = escape
         self._stop = stop
         self._wants_uid = wallet.cards.uid
-        guesses: tuple[bytes, ...] = GUESSED_FLAGS
-        if settings.ecp_flags is not None:
-            guesses = (from_hex("ecp_flags", settings.ecp_flags),)
+        self._say(transparent.opening())
+        self.reset_field()  # the reader may have activated a phone, which then answers nobody else
         assert wallet.apple is not None, "there is nothing to announce"
-        self._flags = self._say(transparent.opening(ecp.frame(wallet.apple.mode), guesses))
+        self._flags = (
+            self._say(transparent.find_flags(ecp.frame(wallet.apple.mode)))
+            if settings.ecp_flags is None
+            else from_hex("ecp_flags", settings.ecp_flags)
+        )
 
     def find(self) -> Target | None:
         return Target(self._uid(), iso_dep=True) if self._say(transparent.find()) else None
@@ -116,6 +122,7 @@ class Session:
         self._say(transparent.field_off())
         time.sleep(FIELD_OFF)
         self._say(transparent.field_on())
+        time.sleep(GUARD)
 
     def _uid(self) -> bytes:
         answer = self._escape(GET_UID) if self._wants_uid else b""

@@ -7,7 +7,7 @@ and the project's ECP notes (ecp-and-pcsc.md, 3.5). The order of commands is inf
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,18 +56,18 @@ class Answer:
     response: bytes | None = None
 
 
-def opening(frame: bytes, guesses: Iterable[bytes] = GUESSED_FLAGS) -> Talk[bytes]:
-    """Begins a session, whatever was left of one, with the field on; the flags to send `frame` with.
-
-    The last 2 bytes of `frame`, its CRC_A, are the reader's to append. Refused.
-    """
+def opening() -> Talk[None]:
+    """Begins a session, whatever was left of one. Refused."""
     yield _command(_SESSION, (_END, b""))  # of a program that was killed; without one it is an error
     begun = parse((yield _command(_SESSION, (_START, b""))))
     if begun.status != _OK:
         raise Refused(f"it begins no transparent session ({begun.status:04X})")
-    parse((yield _command(_SESSION, (_RF_ON, b""))))
+
+
+def find_flags(frame: bytes) -> Talk[bytes]:
+    """Those that the reader takes `frame` with, the field being on. Refused if with none."""
     status = _OK
-    for flags in guesses:
+    for flags in GUESSED_FLAGS:
         status = yield from _announced(frame, flags)
         if status not in _UNKNOWN:
             return flags
@@ -81,7 +81,7 @@ def find() -> Talk[bool]:
 
 
 def announce(frame: bytes, flags: bytes) -> Talk[None]:
-    """Sends a frame that nobody answers, with the `flags` that `opening` found."""
+    """Sends a frame that nobody answers; the last 2 bytes, its CRC_A, are the reader's to append."""
     yield from _announced(frame, flags)
 
 

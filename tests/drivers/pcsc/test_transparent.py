@@ -40,29 +40,31 @@ def with_flags(flags: str) -> str:
 
 
 TALKS = {
-    "opening": (
-        transparent.opening(ECP),
-        ["6982", OK, OK, OK, NOBODY],
-        [END, START, RF_ON, RAW, FRAME],
-        b"",
+    "opening": (transparent.opening(), ["6982", OK], [END, START], None),
+    "opening what does not begin": (
+        transparent.opening(),
+        [OK, "C0030169009000"],
+        [END, START],
+        "it begins no transparent session (6900)",
     ),
-    "opening, flags in the first byte": (
-        transparent.opening(ECP),
-        [OK, OK, OK, OK, UNKNOWN, OK, NOBODY],
-        [END, START, RF_ON, RAW, FRAME, RAW, with_flags("1000")],
+    "no flags": (transparent.find_flags(ECP), [OK, NOBODY], [RAW, FRAME], b""),
+    "flags in the first byte": (
+        transparent.find_flags(ECP),
+        [OK, UNKNOWN, OK, NOBODY],
+        [RAW, FRAME, RAW, with_flags("1000")],
         b"\x10\x00",
     ),
-    "opening, flags in the second byte": (
-        transparent.opening(ECP),
-        [OK, OK, OK, OK, UNKNOWN, OK, "C003016A809000", OK, OK],
-        [END, START, RF_ON, RAW, FRAME, RAW, with_flags("1000"), RAW, with_flags("0010")],
+    "flags in the second byte": (
+        transparent.find_flags(ECP),
+        [OK, UNKNOWN, OK, "C003016A809000", OK, OK],
+        [RAW, FRAME, RAW, with_flags("1000"), RAW, with_flags("0010")],
         b"\x00\x10",
     ),
-    "opening, flags given": (
-        transparent.opening(ECP, [b"\x00\x1c"]),
-        [OK, OK, OK, OK, UNKNOWN],
-        [END, START, RF_ON, RAW, with_flags("001C")],
-        "it does not send Apple's polling frame (6A81)",
+    "no flags that the reader takes": (
+        transparent.find_flags(ECP),
+        [OK, UNKNOWN, OK, UNKNOWN, OK, "C0030167009000"],
+        [RAW, FRAME, RAW, with_flags("1000"), RAW, with_flags("0010")],
+        "it does not send Apple's polling frame (6700)",
     ),
     "finding nobody": (transparent.find(), [NOBODY], [ACTIVATE], False),
     "finding nobody, as RC-S660 puts it": (transparent.find(), ["C003016A819000"], [ACTIVATE], False),
@@ -160,7 +162,7 @@ def test_any_bytes_are_an_answer_or_refused(answer: bytes) -> None:
 @given(
     st.sampled_from(
         [
-            lambda: transparent.opening(ECP),
+            lambda: transparent.find_flags(ECP),
             transparent.find,
             lambda: transparent.announce(ECP, b"\x10\x00"),
             lambda: transparent.exchange(bytes(300), b""),
