@@ -191,7 +191,7 @@ def poll(
     observe: Observer | None,
 ) -> str:
     """Polls until the run ends, by an exception; or says in one sentence why that cannot be."""
-    opened, failures = False, 0
+    failures = 0
     while True:
         since = time.monotonic()
         try:
@@ -200,11 +200,10 @@ def poll(
                 if settings.ecp == "acr122u"
                 else _session(escape, settings, wallet, stop)
             ) as field:
-                opened = True
                 Watch(field, wallet, put, stop, observe).forever()
         except (Refused, EscapeRefused) as error:
             failures = failures + 1 if time.monotonic() - since < CALM else 1
-            if not opened or failures == TRIES:
+            if failures == TRIES:
                 return WITHOUT + (NOT_ALLOWED if isinstance(error, EscapeRefused) else f"{error}{ANOTHER}")
         pause(stop, AGAIN)
 

@@ -22,7 +22,7 @@ from tilltap_drivers.nfc.visits import BLINK
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.nfc.words import AUTHENTICATE
 from tilltap_drivers.pcsc import polled
-from tilltap_drivers.pcsc.reader import PcscDriver
+from tilltap_drivers.pcsc.reader import BUSY, PcscDriver
 from tilltap_drivers.pcsc.scard import Context
 from tilltap_drivers.pcsc.settings import FLOMIO, PcscSettings
 from tilltap_drivers.pcsc.virtual import Lifted
@@ -172,27 +172,38 @@ async def test_an_iphone_that_waits_for_the_frame_brings_its_pass_up_by_itself()
             await anyio.sleep(3 * BLINK)  # left where it is
             assert run.taps == [apple("one")]
             assert len(phone.commands) == 2
+            await gone(firmware.field)
+            firmware.field.present(iphone("two"), waits=True)
+            await run.until(lambda: len(run.taps) == 2)
+            assert run.taps[1] == apple("two")
         assert run.events[:2] == [Health("up"), Health("up", identity=READER)]
         assert run.remedies == []
         assert set(firmware.field.announced) == {PASSES_ONLY}
         assert not firmware.session  # the stop has given the reader back
 
 
-async def test_phones_and_cards_in_turn_each_give_exactly_their_event() -> None:
-    firmware = Transparent()
+async def test_phones_and_cards_each_give_exactly_their_event() -> None:
     visitors: list[tuple[Device, DriverEvent]] = [
         (iphone("one"), apple("one")),
-        (android("t" * 60), google("t" * 60)),
+        (android("t" * 250), google("t" * 250)),
         (PaymentCard(), NO_PASS),
         (iphone("four", unlocked=False), ReadFailure("locked", AUTHENTICATE, "apple-vas")),
     ]
-    with plugged(firmware):
-        async with running(driver()) as run:
-            for number, (device, _) in enumerate(visitors, start=1):
-                firmware.field.present(device, waits=True)
-                await run.until(lambda number=number: len(run.taps) == number)
-                await gone(firmware.field)
-        assert run.taps == [event for _, event in visitors]
+
+    def comes(air: escape.Field, device: Device) -> Callable[[Run], Awaitable[None]]:
+        async def visit(run: Run) -> None:
+            air.present(device, waits=True)
+            await run.until(lambda: run.taps)
+            await gone(air)
+
+        return visit
+
+    firmwares = [Transparent() for _ in visitors]
+    runs = await each(
+        (Reader(firmware), comes(firmware.field, device), PcscSettings("desk", "x", ecp="transparent"))
+        for firmware, (device, _) in zip(firmwares, visitors, strict=True)
+    )
+    assert [run.taps for run in runs] == [[event] for _, event in visitors]
 
 
 class LiftedFromChip(LiftedAt):
@@ -301,7 +312,9 @@ REFUSALS: dict[str, tuple[Reader, str, str]] = {
 }  # fmt: skip
 
 
-async def test_readers_that_refuse_say_so_once_and_go_on_without() -> None:
+async def test_readers_that_refuse_say_so_once_and_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
+
     def reads_nevertheless(air: escape.Field) -> Callable[[Run], Awaitable[None]]:
         async def visit(run: Run) -> None:
             await run.until(lambda: run.remedies)
@@ -321,7 +334,8 @@ async def test_readers_that_refuse_say_so_once_and_go_on_without() -> None:
     }
 
 
-async def test_vpcds_reader_refuses_and_goes_on_without() -> None:
+async def test_vpcds_reader_refuses_and_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
     with pcsc.pcscd() as readers:
         this = PcscDriver(PcscSettings("desk", readers.names[0], ecp="transparent"), pcsc.wallet())
         async with running(this) as run:
@@ -397,20 +411,38 @@ async def test_a_reader_pulled_out_in_the_middle_is_a_fault() -> None:
         assert run.fault.state == "unplugged"
 
 
-async def test_a_reader_that_another_program_holds_is_silent_until_it_lets_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_reader_that_another_program_holds_is_silent_until_it_lets_go() -> None:
     firmware = Transparent()
     with plugged(firmware), Context() as context:
         firmware.field.present(android("other"))
         await to_thread.run_sync(time.sleep, 1.0)  # pcscd looks every 0.4 s
         other = context.connect(READER)
         async with running(driver()) as run:
-            await run.until(lambda: run.events[-1].state == "silent")  # type: ignore[union-attr]
+            await run.until(lambda: run.events[-1] == Health("silent", BUSY))
+            await anyio.sleep(1.5)  # some more tries
             other.__exit__()
             firmware.field.remove()
             await run.until(lambda: firmware.field.announced)
-            assert run.events[-1] == Health("up")
+            assert run.events[2:] == [Health("silent", BUSY), Health("up")]
+
+
+class Slow(Counting):
+    def answer(self, command: bytes) -> bytes:
+        answer = super().answer(command)
+        time.sleep(0.3)
+        return answer
+
+
+async def test_a_stop_ends_a_conversation() -> None:
+    firmware = Transparent()
+    phone = Slow(android("one"))
+    with plugged(firmware):
+        async with running(driver()) as run:
+            firmware.field.present(phone)
+            await run.until(lambda: phone.commands)
+        await anyio.sleep(1.0)
+        assert len(phone.commands) == 1
+        assert not firmware.session
 
 
 async def test_an_acr122u_polls_with_its_pn532_and_is_given_back() -> None:
