@@ -108,6 +108,9 @@ class Plain:
             return self.field.device.uid + b"\x90\x00"
         return self.field.exchange(command)
 
+    def power_up(self) -> None:
+        """pcscd does so as soon as it sees a card."""
+
     def power_down(self) -> None:
         self.field.off()
 
@@ -217,6 +220,17 @@ class Transparent(Plain):
         return b"\x64\x01", b""
 
 
+class Meddlesome(Transparent):
+    """Shows pcscd the phone that the session holds, and lets it power that up: the phone starts anew."""
+
+    def sees_card(self) -> bool:
+        return self.field.active if self.session else super().sees_card()
+
+    def power_up(self) -> None:
+        if self.session:
+            self.field.off()
+
+
 class Acr122u(Plain):
     """A PN532 behind commands; while the reader polls with it, it is the reader's."""
 
@@ -321,6 +335,8 @@ class Reader:
             case b"p":
                 if code == POWER_DOWN:
                     self.firmware.power_down()
+                else:
+                    self.firmware.power_up()
                 return SUCCESS, ATR
             case b"t":
                 answer = self.firmware.answer(data)

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from tilltap_drivers.contract import DriverEvent, Observer
+from tilltap_drivers.contract import DriverEvent, Observer, ReadFailure
 from tilltap_drivers.io.worker import Stopped
+from tilltap_drivers.nfc.errors import Removed
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc import transparent
 from tilltap_drivers.pcsc.scard import Direct, EscapeRefused
@@ -45,6 +46,9 @@ GUARD = 0.005
 # failure it gets some time.
 TRIES, CALM, AGAIN = 3, 60.0, 1.0
 
+# Phones in a row that broke off while pcscd saw them: once is a customer's hand.
+MEDDLED_WITH = 2
+
 # Bytes of a reader's answer that are worth a place in the log.
 _SHOWN = 24
 
@@ -53,6 +57,7 @@ NOT_ALLOWED = (
     "its driver lets no command through to it (libccid: set ifdDriverOptions to 0x0001 in Info.plist and"
     " restart pcscd; another driver: name its code in `ecp_code`; or remove `ecp`)"
 )
+MEDDLED = "pcscd takes the phones over that the till polls for"
 ANOTHER = " (choose another `ecp` for this model, or remove it)"
 
 
@@ -189,9 +194,14 @@ def poll(
     put: Callable[[DriverEvent], None],
     stop: threading.Event,
     observe: Observer | None,
+    seen: Callable[[], bool],
 ) -> str:
-    """Polls until the run ends, by an exception; or says in one sentence why that cannot be."""
+    """Polls until the run ends, by an exception; or says in one sentence why that cannot be.
+
+    `seen`: whether pcscd sees a card now, which it would power up.
+    """
     failures = 0
+    put = _unless_meddled(put, seen)
     while True:
         since = time.monotonic()
         try:
@@ -201,11 +211,37 @@ def poll(
                 else _session(escape, settings, wallet, stop)
             ) as field:
                 Watch(field, wallet, put, stop, observe).forever()
-        except (Refused, EscapeRefused) as error:
-            failures = failures + 1 if time.monotonic() - since < CALM else 1
-            if failures == TRIES:
-                return WITHOUT + (NOT_ALLOWED if isinstance(error, EscapeRefused) else f"{error}{ANOTHER}")
+        except EscapeRefused:
+            why = NOT_ALLOWED
+        except Refused as error:
+            why = f"{error}{ANOTHER}"
+        except _Meddled:
+            return WITHOUT + MEDDLED + ANOTHER
+        failures = failures + 1 if time.monotonic() - since < CALM else 1
+        if failures == TRIES:
+            return WITHOUT + why
         pause(stop, AGAIN)
+
+
+class _Meddled(Exception):
+    """pcscd sees the phones that the till talks to, and powers them up in the middle of it."""
+
+
+def _unless_meddled(
+    put: Callable[[DriverEvent], None], seen: Callable[[], bool]
+) -> Callable[[DriverEvent], None]:
+    """`put`, raising `_Meddled` behind the second phone in a row that broke off under pcscd's eyes."""
+    in_a_row = 0
+
+    def told(event: DriverEvent) -> None:
+        nonlocal in_a_row
+        put(event)
+        broke_off = isinstance(event, ReadFailure) and event.reason == Removed.reason
+        in_a_row = in_a_row + 1 if broke_off and seen() else 0
+        if in_a_row == MEDDLED_WITH:
+            raise _Meddled
+
+    return told
 
 
 def configure(escape: Escape, commands: Sequence[bytes]) -> tuple[str, str]:

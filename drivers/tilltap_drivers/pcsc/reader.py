@@ -121,7 +121,15 @@ class _Run:
                 if said:
                     put(Health("up", identity=f"{reader}, {said}"))
             else:
-                remedy = poll(escape, self._settings, self._wallet, put, self._stop, self._observe)
+                remedy = poll(
+                    escape,
+                    self._settings,
+                    self._wallet,
+                    put,
+                    self._stop,
+                    self._observe,
+                    lambda: context.wait(reader, State(), 0).present,
+                )
         up = Health("up", remedy)
         if remedy:
             put(up)

@@ -40,6 +40,9 @@ _UNKNOWN = frozenset({0x6700, 0x6881, 0x6882, 0x6A80, 0x6A81, 0x6B00, 0x6D00, 0x
 # the flags out, so that comes first; the others follow where the reader does not take the frame without.
 GUESSED_FLAGS = (b"", b"\x10\x00", b"\x00\x10")
 
+# Bit 0 of the flags, in whichever byte.
+_NO_CRC = 0x01
+
 T = TypeVar("T")
 Talk = Generator[bytes, bytes, T]
 
@@ -81,7 +84,9 @@ def find() -> Talk[bool]:
 
 
 def announce(frame: bytes, flags: bytes) -> Talk[None]:
-    """Sends a frame that nobody answers; the last 2 bytes, its CRC_A, are the reader's to append."""
+    """Sends a frame that nobody answers. Its last 2 bytes, the CRC_A, are the reader's to append, unless the
+    flags say otherwise.
+    """
     yield from _announced(frame, flags)
 
 
@@ -110,7 +115,8 @@ def _announced(frame: bytes, flags: bytes) -> Talk[int]:
     parse((yield _command(_PROTOCOL, (_SWITCH, _RAW))))
     chosen = [(_FLAGS, flags)] if flags else []
     timer = (_TIMER, _NO_ANSWER.to_bytes(4, "little"))
-    answer = parse((yield _command(_EXCHANGE, *chosen, timer, (_TRANSCEIVE, frame[:-2]))))
+    sent = frame if any(byte & _NO_CRC for byte in flags) else frame[:-2]
+    answer = parse((yield _command(_EXCHANGE, *chosen, timer, (_TRANSCEIVE, sent))))
     return answer.status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from anyio import to_thread
 
 from drivers.contract_suite import DriverContract, Rig
 from rigs import escape, pcsc
-from rigs.escape import PASSES_ONLY, READER, Acr122u, Configurable, Plain, Reader, Transparent
+from rigs.escape import PASSES_ONLY, READER, Acr122u, Configurable, Meddlesome, Plain, Reader, Transparent
 from rigs.pcsc import READ, Counting, LiftedAt, android, iphone
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
 from tilltap_drivers.nfc.phones import Device, PaymentCard
@@ -239,6 +240,24 @@ async def test_a_phone_lifted_at_any_apdu_leaves_a_reader_that_works() -> None:
     assert [run.taps for run in runs] == [[apple("two")]] * 2 + [[removed, apple("two")]] * 2
 
 
+class Slow(Counting):
+    def answer(self, command: bytes) -> bytes:
+        answer = super().answer(command)
+        time.sleep(0.3)
+        return answer
+
+
+async def test_a_session_is_given_up_where_pcscd_powers_up_the_phones_in_it() -> None:
+    firmware = Meddlesome()
+    with plugged(firmware):
+        async with running(driver()) as run:
+            firmware.field.present(Slow(android("one")))
+            await run.until(lambda: google("one") in run.taps)
+            removed = ReadFailure("unreadable", "removed", "google-smart-tap")
+            assert run.taps == [removed, removed, google("one")]
+            assert run.remedies == [polled.WITHOUT + polled.MEDDLED + ANOTHER]
+
+
 async def test_a_chip_number_counts_where_it_is_asked_for() -> None:
     firmware = Transparent()
     with plugged(firmware):
@@ -334,6 +353,16 @@ async def test_readers_that_refuse_say_so_once_and_go_on_without(monkeypatch: py
     }
 
 
+async def test_an_acr122u_without_the_package_for_its_chip_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
+    monkeypatch.delitem(sys.modules, "tilltap_drivers.pn532.chip", raising=False)
+    monkeypatch.setitem(sys.modules, "nfc.clf", None)
+    with plugged(Acr122u()):
+        async with running(driver("acr122u")) as run:
+            await run.until(lambda: run.remedies)
+        assert f"package nfc is missing: pip install 'tilltap[pn532]'{ANOTHER}" in run.remedies[0]
+
+
 async def test_vpcds_reader_refuses_and_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polled, "AGAIN", 0.05)
     with pcsc.pcscd() as readers:
@@ -424,13 +453,6 @@ async def test_a_reader_that_another_program_holds_is_silent_until_it_lets_go() 
             firmware.field.remove()
             await run.until(lambda: firmware.field.announced)
             assert run.events[2:] == [Health("silent", BUSY), Health("up")]
-
-
-class Slow(Counting):
-    def answer(self, command: bytes) -> bytes:
-        answer = super().answer(command)
-        time.sleep(0.3)
-        return answer
 
 
 async def test_a_stop_ends_a_conversation() -> None:

@@ -71,6 +71,12 @@ TALKS = {
     "finding nobody, in the status of the command": (transparent.find(), ["6300"], [ACTIVATE], False),
     "finding a phone": (transparent.find(), ["C003009000 5F51053B80800101 9000"], [ACTIVATE], True),
     "announcing": (transparent.announce(ECP, b""), [OK, NOBODY], [RAW, FRAME], None),
+    "announcing with a CRC of our own": (
+        transparent.announce(ECP, b"\x00\x11"),
+        [OK, NOBODY],
+        [RAW, "FFC20001 14 90020011 5F4604 88130000 9507 6A01000002E4D2 00"],
+        None,
+    ),
     "field off": (transparent.field_off(), [OK], [RF_OFF], None),
     "field on": (transparent.field_on(), [OK], [RF_ON], None),
     "closing": (transparent.closing(), [""], [END], None),
