@@ -287,7 +287,7 @@ class Reader:
     def __init__(self, firmware: Plain, functions: tuple[int, ...] = (1,), feature: int = 0) -> None:
         self.name = READER
         self.firmware = firmware
-        self._functions = functions
+        self.functions = functions
         self._feature = feature
         self._socket = socket.socket(socket.AF_UNIX)
         self._connection: socket.socket | None = None
@@ -348,7 +348,7 @@ class Reader:
         if function == 3400:
             named = b"\x13\x04" + (CTL_CODE + self._feature).to_bytes(4, "big") if self._feature else b""
             return SUCCESS, b"\x12\x04\x42\x33\x00\x12" + named
-        if function not in self._functions:
+        if function not in self.functions:
             return (COMMUNICATION_ERROR if function == 1 else NOT_SUPPORTED), b""
         return SUCCESS, self.firmware.escape(data)
 

@@ -57,14 +57,19 @@ NOT_ALLOWED = (
     "its driver lets no command through to it (libccid: set ifdDriverOptions to 0x0001 in Info.plist and"
     " restart pcscd; another driver: name its code in `ecp_code`; or remove `ecp`)"
 )
-MEDDLED = "pcscd takes the phones over that the till polls for"
+SILENT = "it does not answer all commands"
+MEDDLED = "pcscd powers up the phones that the till talks to"
 ANOTHER = " (choose another `ecp` for this model, or remove it)"
 
 
 class Escape:
-    """Commands to the reader itself, under the first function that lets one through. EscapeRefused."""
+    """Commands to the reader itself, under the first function that lets one through. EscapeRefused.
+
+    `allowed`: whether one ever was.
+    """
 
     def __init__(self, direct: Direct, function: int | None) -> None:
+        self.allowed = False
         self._direct = direct
         self._functions: tuple[int, ...] = (function,) if function else self._candidates()
 
@@ -78,11 +83,13 @@ class Escape:
         *others, last = self._functions
         for function in others:
             with suppress(EscapeRefused):
-                answer = self._direct.control(function, command)
-                self._functions = (function,)
-                return answer
-        answer = self._direct.control(last, command)
-        self._functions = (last,)
+                return self._under(function, command)
+        return self._under(last, command)
+
+    def _under(self, function: int, command: bytes) -> bytes:
+        answer = self._direct.control(function, command)
+        self._functions = (function,)
+        self.allowed = True
         return answer
 
 
@@ -212,7 +219,7 @@ def poll(
             ) as field:
                 Watch(field, wallet, put, stop, observe).forever()
         except EscapeRefused:
-            why = NOT_ALLOWED
+            why = SILENT + ANOTHER if escape.allowed else NOT_ALLOWED
         except Refused as error:
             why = f"{error}{ANOTHER}"
         except _Meddled:
@@ -251,7 +258,7 @@ def configure(escape: Escape, commands: Sequence[bytes]) -> tuple[str, str]:
         try:
             answer = escape(command)
         except EscapeRefused:
-            return WITHOUT + NOT_ALLOWED, ""
+            return WITHOUT + (SILENT + ANOTHER if escape.allowed else NOT_ALLOWED), ""
         if len(answer) == 2 and answer[0] >> 4 == 6:
             return f"{WITHOUT}it answers {_hex(answer)} to {_hex(command)}{ANOTHER}", ""
         answers.append(_hex(answer) or "nothing")

@@ -416,6 +416,20 @@ async def test_a_session_that_fails_is_begun_again_and_given_up_when_it_always_d
         assert run.taps == [apple("one"), google("two")]
 
 
+async def test_a_reader_that_takes_no_more_commands_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
+    firmware = Transparent()
+    with plugged(firmware) as reader:
+        async with running(driver()) as run:
+            await run.until(lambda: firmware.field.announced)
+            reader.functions = ()
+            firmware.session = False
+            await run.until(lambda: run.remedies)
+            firmware.field.present(android("one"))
+            await run.until(lambda: run.taps)
+    assert (run.remedies, run.taps) == ([polled.WITHOUT + polled.SILENT + ANOTHER], [google("one")])
+
+
 @pytest.mark.parametrize("left_in_a_session", [False, True])
 async def test_a_reader_is_taken_over_with_the_phone_that_lies_on_it(left_in_a_session: bool) -> None:
     firmware = Transparent()
