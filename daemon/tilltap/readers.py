@@ -95,6 +95,8 @@ class Reader:
                         came_up = came_up or item.state == "up"
                         if item.identity:
                             log.info("reader says", reader=self.name, identity=item.identity)
+                        if item.state == "up" and item.remedy:
+                            log.warning("reader works in part", reader=self.name, remedy=item.remedy)
                         await self._say(item.state, item.remedy)
                     else:
                         await self._take(item, taps)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from rigs import pcsc
+from rigs import escape, pcsc
 from rigs.daemon import ANNA, BEN, START, Logs, Process, Shop, wait_until
 from tilltap.sandbox.service import NewPass
 from tilltap_drivers.nfc.keys import Key
 from tilltap_drivers.nfc.words import AUTHENTICATE
+from tilltap_drivers.pcsc import polled
 from tilltap_drivers.pcsc.virtual import Slot, VirtualReaders
 
 READERS = f"""
@@ -40,7 +41,11 @@ def readers() -> Iterator[VirtualReaders]:
 
 @pytest.fixture
 def shop(open_shop: Callable[..., Shop], readers: VirtualReaders) -> Shop:
-    shop = open_shop(NewPass(BEN, 4), NewPass(ANNA, 0), readers=READERS)
+    return opened(open_shop, READERS)
+
+
+def opened(open_shop: Callable[..., Shop], config: str) -> Shop:
+    shop = open_shop(NewPass(BEN, 4), NewPass(ANNA, 0), readers=config)
     write(shop, "apple.pem", pcsc.APPLE_KEY, PEM, SEC1)
     write(shop, "google.der", pcsc.GOOGLE_KEY, DER, PKCS8)
     shop.start()
@@ -87,6 +92,32 @@ def test_a_locked_phone_is_one_event_and_the_opened_one_another(shop: Shop, read
     phone.authenticate()
     shop.events.wait(lambda e: e.params.get("status") == "identified", after=mark)
     assert [e.params["status"] for e in shop.events.of("tap")] == ["locked", "identified"]
+
+
+def test_apples_polling_frame_where_it_can_be_had_and_a_remedy_where_not(
+    open_shop: Callable[..., Shop],
+) -> None:
+    with_frame = 'ecp = "transparent"\n'
+    frame = f'[[reader]]\nname = "frame"\ndriver = "pcsc"\nmatch = "{escape.READER}"\n'
+    firmware = escape.Transparent()
+    with escape.pcscd(escape.Reader(firmware)) as readers:
+        shop = opened(open_shop, READERS + with_frame + frame + with_frame)
+        find = shop.sandbox.service.find
+        remedy = polled.WITHOUT + polled.NOT_ALLOWED
+        wait_until(lambda: "remedy" in shop.ask("status")["readers"][0], START, "a remedy")
+        told = [{"reader": "desk", "state": "up", "remedy": remedy}, {"reader": "frame", "state": "up"}]
+        assert shop.ask("status")["readers"] == told
+        mark = shop.events.mark()
+        firmware.field.present(pcsc.iphone(find(ANNA).nfc), waits=True)
+        tap = shop.events.wait(lambda e: e.method == "tap", after=mark).params
+        assert (tap["reader"], tap["customer"]["ext_id"]) == ("frame", ANNA)
+        mark = shop.events.mark()
+        readers.slots[0].present(pcsc.android(find(BEN).nfc))
+        tap = shop.events.wait(lambda e: e.method == "tap", after=mark).params
+        assert (tap["reader"], tap["customer"]["ext_id"]) == ("desk", BEN)
+        assert shop.stop() == 0
+        assert [remedy in line for line in shop.daemon.said()].count(True) == 1
+        assert not firmware.session
 
 
 def test_pcscd_killed_and_started_again(shop: Shop, readers: VirtualReaders) -> None:

@@ -25,6 +25,13 @@ PUSHES = ("earned", "reached", "redeemed")
 LONGEST_EARNED = "999999"
 LONGEST_BALANCE = "9999999"
 
+# Keys that only some ways of sending Apple's polling frame know.
+_ECP_KEYS = {
+    "ecp_commands": ("commands",),
+    "ecp_flags": ("transparent",),
+    "ecp_code": ("transparent", "acr122u", "flomio", "commands"),
+}
+
 T = TypeVar("T")
 
 
@@ -70,6 +77,7 @@ def cross_mistakes(document: Document) -> Iterator[Mistake]:
     yield from _frames(document)
     yield from _shared_ledger(document)
     yield from _wallet(document)
+    yield from _ecp(document)
 
 
 def _earning(document: Document) -> Iterator[Mistake]:
@@ -206,3 +214,23 @@ def _wallet(document: Document) -> Iterator[Mistake]:
         if document.get((*reader, "driver"), DEFAULT_DRIVER) in WITHOUT_KEYS and not document.places(cards):
             hint = "add [wallet.apple] or [wallet.google]"
             yield Mistake((*reader, "driver"), "this reader needs the keys of the passes", hint)
+
+
+def _ecp(document: Document) -> Iterator[Mistake]:
+    """What goes with which way of sending Apple's polling frame."""
+    for place in document.places(("reader",)):
+        reader: KeyPath = ("reader", place)
+        ecp: KeyPath = (*reader, "ecp")
+        commands: KeyPath = (*reader, "ecp_commands")
+        way = document.get(ecp, "off")
+        if document.get((*reader, "driver"), DEFAULT_DRIVER) != "pcsc" or document.is_wrong(ecp):
+            continue
+        if way != "off" and not document.has(("wallet", "apple")):
+            hint = "add [wallet.apple], or remove it"
+            yield Mistake(ecp, "is for iPhones, and nobody asks them for a pass", hint)
+        if way == "commands" and not document.places(commands) and not document.anything_wrong_in(commands):
+            yield Mistake(ecp, "lacks the commands", 'write ecp_commands = ["E0 00 00 20 01 45"]')
+        for key, ways in _ECP_KEYS.items():
+            if way not in ways and document.has((*reader, key)):
+                named = " or ".join(f'"{one}"' for one in ways)
+                yield Mistake((*reader, key), f"is for ecp = {named} only", "remove it, or correct ecp")

@@ -14,6 +14,7 @@ from tilltap.config.mistakes import did_you_mean, shown
 from tilltap.config.types import (
     CollectorId,
     CurrencyCode,
+    FrameFlags,
     KeyFiles,
     KeyVersions,
     Label,
@@ -24,6 +25,7 @@ from tilltap.config.types import (
     PassTypeIds,
     PathText,
     Price,
+    ReaderCommand,
     SocketPath,
     TimeOfDay,
     Unavailable,
@@ -32,6 +34,7 @@ from tilltap.config.types import (
 )
 from tilltap.model import Messages, PassFace
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
+from tilltap_drivers.pcsc.settings import COMMANDS_LIMIT, LAST_FUNCTION
 from tilltap_drivers.vtap.settings import DEFAULT_POSTFIX, DEFAULT_PREFIX
 
 # Sales are at most 10^11 minor units (contract section 3), so points stay far inside a ledger's 64 bits.
@@ -59,6 +62,8 @@ GoogleObject = Literal[
 Pn532Baud = Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
 # Ordinary cards that may identify, as tilltap_drivers.nfc.wallet.CARDS names them.
 CardKind = Literal["ndef", "uid"]
+# As tilltap_drivers.pcsc.settings.ECP names them.
+Ecp = Literal["off", "transparent", "acr122u", "flomio", "commands"]
 DEFAULT_KEY_FILES = {"passentry": "passentry.key", "sandbox": None}
 _MESSAGES, _FACE = Messages(), PassFace()
 PLANNED_PROVIDERS = ("passquare", "passworks", "passmachine")
@@ -260,7 +265,8 @@ class VtapReader(Table):
 class PcscReader(Table):
     """Any PC/SC reader for contactless cards; passes are decrypted on the till, with the keys of `[wallet]`.
 
-    An iPhone does not bring the pass up by itself at such a reader: the customer opens it first.
+    An iPhone does not bring the pass up by itself at such a reader, unless `ecp` works with its model: the
+    customer opens it first.
     """
 
     name: Name | None = Field(default=None, examples=["desk"])
@@ -272,6 +278,18 @@ class PcscReader(Table):
     cards: list[CardKind] = Field(default=[])
     """What of an ordinary card counts as a customer's value: `ndef` the text on an NFC Forum tag, `uid` the
     number of its chip. Nothing of them is secret: anybody can copy them."""
+    ecp: Ecp = "off"
+    """How the reader is made to send Apple's polling frame; see drivers/README.md, nobody has tried it yet.
+    `transparent`: the till polls in a transparent session; `acr122u`: with the PN532 of an ACR122U;
+    `flomio`: the commands of Flomio's firmware; `commands`: `ecp_commands`."""
+    ecp_commands: list[ReaderCommand] = Field(default=[], max_length=COMMANDS_LIMIT)
+    """Commands to the reader when it is opened, in hexadecimal, from its manual; with `ecp = "commands"`."""
+    ecp_code: int | None = Field(default=None, ge=1, le=LAST_FUNCTION, examples=[3500])
+    """The driver's function for commands to the reader. Found out if left out: asked for, then 1 and 3500."""
+    ecp_flags: FrameFlags | None = Field(default=None, examples=["10 00"])
+    """With `ecp = "transparent"`: the two bytes of transmission flags (90) sent with the frame, in
+    hexadecimal; `""` sends none. Found out if left out: none, then `10 00` and `00 10`, until the reader
+    takes the frame."""
 
 
 class Pn532Reader(Table):

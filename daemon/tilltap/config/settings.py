@@ -221,7 +221,15 @@ def _reader(reader: model.Reader, name: str, base_dir: Path) -> ReaderSettings:
             name, _port(reader.port, base_dir), reader.baud, reader.mode, reader.prefix, reader.postfix
         )
     if isinstance(reader, model.PcscReader):
-        return PcscSettings(name, reader.match, tuple(reader.cards))
+        return PcscSettings(
+            name,
+            reader.match,
+            tuple(reader.cards),
+            reader.ecp,
+            reader.ecp_code,
+            reader.ecp_flags,
+            tuple(reader.ecp_commands),
+        )
     if isinstance(reader, model.Pn532Reader):
         return Pn532Settings(name, _port(reader.port, base_dir), reader.baud, tuple(reader.cards))
     return ReplaySettings(name, str(resolve(base_dir, reader.tape)), reader.loop, reader.speed)

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from tilltap.config.mistakes import shown
 from tilltap.model import Currency
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
+from tilltap_drivers.pcsc.settings import COMMAND_LIMIT, FLAGS_BYTES
 
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
 SOCKET_PATH_BYTES = 107
@@ -254,6 +255,29 @@ def _collector_id(value: object) -> str:
     return number
 
 
+def _hexadecimal(value: object, hint: str) -> bytes:
+    try:
+        return bytes.fromhex(text(value))
+    except ValueError:
+        refuse(f"{shown(value)} is not bytes in hexadecimal", hint)
+
+
+def _reader_command(value: object) -> str:
+    hint = 'write it like "E0 00 00 20 01 45"'
+    size = len(_hexadecimal(value, hint))
+    if not 1 <= size <= COMMAND_LIMIT:
+        refuse(f"has {size} bytes (a command has 1 to {COMMAND_LIMIT})", hint)
+    return text(value)
+
+
+def _frame_flags(value: object) -> str:
+    hint = 'write "10 00" or "00 10", or "" for none'
+    size = len(_hexadecimal(value, hint))
+    if size not in (0, FLAGS_BYTES):
+        refuse(f"has {size} bytes, not {FLAGS_BYTES}", hint)
+    return text(value)
+
+
 def _unavailable(_: object) -> Any:
     refuse("not available yet", "remove it; a later version will bring it")
 
@@ -295,5 +319,8 @@ KeyVersions = Annotated[
     BeforeValidator(_key_versions),
     _schema(anyOf=[_VERSION, {"type": "array", "items": _VERSION}]),
 ]
+_HEXADECIMAL = _schema(type="string", pattern="^([0-9A-Fa-f]{2} *)*$")
+ReaderCommand = Annotated[str, BeforeValidator(_reader_command), _HEXADECIMAL]
+FrameFlags = Annotated[str, BeforeValidator(_frame_flags), _HEXADECIMAL]
 CollectorId = Annotated[str, BeforeValidator(_collector_id), _schema(type="string", pattern="^[0-9]{1,10}$")]
 Unavailable = Annotated[Any, BeforeValidator(_unavailable), WithJsonSchema({"not": {}})]

@@ -1,4 +1,7 @@
-"""The PC/SC driver: one thread that waits for a card, holds the conversation, and waits for it to leave."""
+"""The PC/SC driver: one thread that waits for a card, holds the conversation, and waits for it to leave.
+
+Where the configuration asks for Apple's polling frame it polls by itself instead (`polled`).
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,21 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 from tilltap_drivers.contract import DriverEvent, Health, Observer, PassRead, ReaderFault, ReadFailure
-from tilltap_drivers.io.worker import Worker
+from tilltap_drivers.io.worker import Stopped, Worker
 from tilltap_drivers.nfc.visits import BLINK, Transmit, Visits, again_after, observed
 from tilltap_drivers.nfc.wallet import CardReading, Wallet
 from tilltap_drivers.pcsc.names import find, matching
-from tilltap_drivers.pcsc.scard import Card, CardBusy, CardGone, Context, State
+from tilltap_drivers.pcsc.polled import GET_UID, Escape, configure, poll
+from tilltap_drivers.pcsc.scard import Card, CardBusy, CardGone, Context, Direct, State
 from tilltap_drivers.pcsc.settings import PcscSettings
 
 # Seconds `present` waits for pcscd, below the 50 ms it may take on the event loop. pcscd answers in 0.2 ms.
 ASK = 0.04
 
-# PC/SC part 3, 3.2.2.1.3: the reader itself answers with the chip's number.
-GET_UID = bytes.fromhex("FFCA000000")
+# Seconds between two looks whether another program has let go of the reader.
+RETRY = 1.0
 
+UP = Health("up")
 BUSY = "another program holds the reader: close it"
 
 
@@ -85,11 +90,11 @@ class _Run:
         self._settings = settings
         self._wallet = wallet
         self._observe = observe
-        self._stopping = False
+        self._stop = threading.Event()
         self._context: Context | None = None
 
     def interrupt(self) -> None:
-        self._stopping = True
+        self._stop.set()
         if context := self._context:
             context.cancel()
 
@@ -98,11 +103,53 @@ class _Run:
             self._context = context
             try:
                 reader = find(context.readers(), self._settings.match)
-                put(Health("up"))
+                put(UP)
                 put(Health("up", identity=reader))
-                _Watch(context, reader, self._wallet, put, self._observe).until(lambda: self._stopping)
+                up = UP
+                if self._settings.ecp != "off" and self._wallet.apple:
+                    up = self._with_ecp(context, reader, put)
+                _Watch(context, reader, self._wallet, put, self._observe, up).until(self._stop.is_set)
             finally:
                 self._context = None
+
+    def _with_ecp(self, context: Context, reader: str, put: Callable[[DriverEvent], None]) -> Health:
+        """Polls as configured, or has the reader do so; what it is when it polls by itself again."""
+        with self._direct(context, reader, put) as direct:
+            escape = Escape(direct, self._settings.ecp_code)
+            if commands := self._settings.commands:
+                remedy, said = configure(escape, commands)
+                if said:
+                    put(Health("up", identity=f"{reader}, {said}"))
+            else:
+                remedy = poll(
+                    escape,
+                    self._settings,
+                    self._wallet,
+                    put,
+                    self._stop,
+                    self._observe,
+                    lambda: context.wait(reader, State(), 0).present,
+                )
+        up = Health("up", remedy)
+        if remedy:
+            put(up)
+        return up
+
+    def _direct(self, context: Context, reader: str, put: Callable[[DriverEvent], None]) -> Direct:
+        busy = False
+        while True:
+            try:
+                direct = context.direct(reader)
+            except CardBusy:
+                if not busy:
+                    busy = True
+                    put(Health("silent", BUSY))
+                if self._stop.wait(RETRY):
+                    raise Stopped from None
+                continue
+            if busy:
+                put(UP)
+            return direct
 
 
 class _Watch:
@@ -115,9 +162,11 @@ class _Watch:
         wallet: Wallet,
         put: Callable[[DriverEvent], None],
         observe: Observer | None = None,
+        up: Health = UP,
     ) -> None:
         self._context = context
         self._reader = reader
+        self._up = up
         self._visits = Visits(wallet, secrets.token_bytes, time.time, time.monotonic)
         self._put = put
         self._observe = observe
@@ -170,7 +219,7 @@ class _Watch:
     def _say_busy(self, *, busy: bool) -> None:
         if busy != self._busy:
             self._busy = busy
-            self._put(Health("silent", BUSY) if busy else Health("up"))
+            self._put(Health("silent", BUSY) if busy else self._up)
 
 
 def _transmit(card: Card) -> Transmit:

@@ -48,6 +48,16 @@ _CARD_GONE = frozenset(
 )
 _READER_GONE = frozenset({scard.SCARD_E_UNKNOWN_READER, scard.SCARD_E_READER_UNAVAILABLE})
 _SERVICE_GONE = frozenset({scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED, scard.SCARD_F_COMM_ERROR})
+# What SCardControl answers for a driver that does not know the code, does not allow it, or got no answer from
+# the reader (libccid, IFDHControl).
+_ESCAPE_REFUSED = (_CARD_GONE - _SERVICE_GONE) | {
+    scard.SCARD_E_UNSUPPORTED_FEATURE,
+    scard.SCARD_E_INSUFFICIENT_BUFFER,
+    scard.SCARD_E_INVALID_PARAMETER,
+    scard.SCARD_E_INVALID_VALUE,
+    scard.SCARD_E_UNEXPECTED,
+    scard.SCARD_E_NOT_READY,
+}
 _QUIET = frozenset({scard.SCARD_S_SUCCESS, scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED})
 
 
@@ -56,7 +66,11 @@ class CardGone(Exception):
 
 
 class CardBusy(Exception):
-    """Another program holds the card."""
+    """Another program holds the card, or the reader."""
+
+
+class EscapeRefused(Exception):
+    """The driver, or the reader, does not take a command that is for the reader itself; pcscd's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +122,22 @@ class Context:
 
     def connect(self, reader: str) -> Card:
         """The card, for us alone. CardGone, CardBusy."""
+        result, handle = self._connect(reader, scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_PROTOCOL_T1)
+        _check_card(result)
+        return Card(handle)
+
+    def direct(self, reader: str) -> Direct:
+        """The reader itself, with or without a card. CardBusy."""
+        result, handle = self._connect(reader, scard.SCARD_SHARE_DIRECT, 0)
+        _check(result)
+        return Direct(handle)
+
+    def _connect(self, reader: str, share: int, protocol: int) -> tuple[int, int]:
+        """Pcscd's code and the handle."""
         for last in range(BUSY_TRIES, 0, -1):
-            result, handle, _ = scard.SCardConnect(
-                self._handle, reader, scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_PROTOCOL_T1
-            )
+            result, handle, _ = scard.SCardConnect(self._handle, reader, share, protocol)
             if result & _UNSIGNED != scard.SCARD_E_SHARING_VIOLATION:
-                _check_card(result)
-                return Card(handle)
+                return result, handle
             if last > 1:
                 time.sleep(BUSY_PAUSE)
         raise CardBusy
@@ -138,6 +161,28 @@ class Card:
         _check_card(result)
         if len(answer) < STATUS_WORD:
             raise CardGone
+        return bytes(answer)
+
+
+class Direct:
+    """A connection to a reader, for commands of its own."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)
+
+    def control(self, function: int, command: bytes) -> bytes:
+        """The answer to a command under a function's number (3400, say). EscapeRefused, also for none."""
+        result, answer = scard.SCardControl(self._handle, scard.SCARD_CTL_CODE(function), list(command))
+        code = result & _UNSIGNED
+        if code in _ESCAPE_REFUSED:
+            raise EscapeRefused(f"{code:#010x}")
+        _check(result)
         return bytes(answer)
 
 

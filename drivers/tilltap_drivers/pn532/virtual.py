@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tilltap_drivers.nfc.phones import Device
-from tilltap_drivers.pn532 import ecp
 from tilltap_drivers.pn532.frames import ACK, CHIP, ERROR, HOST, Frames, body, frame
 from tilltap_drivers.pn532.settings import DEFAULT_BAUD, SPEEDS
+from tilltap_drivers.polling import ecp
 
 # A PN532, firmware 1.6, for Type A, Type B and ISO 18092.
 FIRMWARE = bytes.fromhex("32010607")

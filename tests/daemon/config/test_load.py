@@ -70,6 +70,11 @@ def wallet(keys):
     return f"{GOOD}[wallet.apple]\n{keys}\n"
 
 
+def pcsc(keys):
+    """The keys begin on line 10."""
+    return wallet(f'pass_type_id = "x"\nkeys = ["a"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"\n{keys}')
+
+
 def google(keys):
     return f'{GOOD}[wallet.google]\nkey = "google.pem"\n{keys}\n'
 
@@ -266,6 +271,14 @@ CASES = {
     "pcsc without keys": (reader('driver = "pcsc"\nmatch = "ACR"'), ["shop.toml:5: reader[1].driver: this reader needs the keys of the passes (add [wallet.apple] or [wallet.google])"]),
     "pcsc without match": (reader('driver = "pcsc"\ncards = ["uid"]'), ['shop.toml:4: reader[1].match: is missing (write match = "ACR1252")']),
     "pcsc with another's key": (reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["uid", "nfc"]\nport = "x"'), ['shop.toml:7: reader[1].cards[2]: must be one of "ndef", "uid" (it is "nfc")', 'shop.toml:8: reader[1].port: unknown key (it belongs in [[reader]] with driver = "vtap" or [[reader]] with driver = "pn532")']),
+    "unknown way to the polling frame": (pcsc('ecp = "transparant"'), ['shop.toml:10: reader[1].ecp: must be one of "off", "transparent", "acr122u", "flomio", "commands" (did you mean "transparent"?)']),
+    "polling frame without Apple's passes": (google('collector_id = "1"\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"\necp = "acr122u"'), ["shop.toml:10: reader[1].ecp: is for iPhones, and nobody asks them for a pass (add [wallet.apple], or remove it)"]),
+    "polling frame of another driver": (reader('port = "/dev/x"\necp = "transparent"'), ['shop.toml:6: reader[1].ecp: unknown key (it belongs in [[reader]] with driver = "pcsc")']),
+    "commands that are missing": (pcsc('ecp = "commands"'), ['shop.toml:10: reader[1].ecp: lacks the commands (write ecp_commands = ["E0 00 00 20 01 45"])']),
+    "commands that are none": (pcsc('ecp = "commands"\necp_commands = ["E0 0", ""]'), ['shop.toml:11: reader[1].ecp_commands[1]: "E0 0" is not bytes in hexadecimal (write it like "E0 00 00 20 01 45")', 'shop.toml:11: reader[1].ecp_commands[2]: has 0 bytes (a command has 1 to 261) (write it like "E0 00 00 20 01 45")']),
+    "keys of another way": (pcsc('ecp = "acr122u"\necp_flags = "10 00"\necp_commands = ["00"]'), ['shop.toml:11: reader[1].ecp_flags: is for ecp = "transparent" only (remove it, or correct ecp)', 'shop.toml:12: reader[1].ecp_commands: is for ecp = "commands" only (remove it, or correct ecp)']),
+    "code without a way": (pcsc("ecp_code = 3500"), ['shop.toml:10: reader[1].ecp_code: is for ecp = "transparent" or "acr122u" or "flomio" or "commands" only (remove it, or correct ecp)']),
+    "flags and code": (pcsc('ecp = "transparent"\necp_flags = "10"\necp_code = 0'), ['shop.toml:11: reader[1].ecp_flags: has 1 bytes, not 2 (write "10 00" or "00 10", or "" for none)', "shop.toml:12: reader[1].ecp_code: must be at least 1 (it is 0)"]),
     "pn532 without keys": (reader('driver = "pn532"\nport = "/dev/x"'), ["shop.toml:5: reader[1].driver: this reader needs the keys of the passes (add [wallet.apple] or [wallet.google])"]),
     "pn532 at a speed it has not": (reader('driver = "pn532"\nport = "/dev/x"\ncards = ["uid"]\nbaud = 2400'), ["shop.toml:8: reader[1].baud: must be one of 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600 (it is 2400)"]),
     "ledger password": (f'{GOOD}[ledger]\nurl = "postgresql://till:hunter2@ledger.lan/points"\n', ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"]),
@@ -331,7 +344,8 @@ def test_mistakes(case):
         messages(f'earned = "{"x" * 341}"', provider="sandbox"),
         reader('port = "/dev/x"\nprefix = ""\npostfix = "%0D%0A"'),
         reader('driver = "replay"\ntape = "x"\nspeed = 2'),
-        reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["ndef", "uid"]'),
+        reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["ndef", "uid"]\necp = "off"'),
+        pcsc('ecp = "transparent"\necp_flags = ""\necp_code = 1'),
         wallet('pass_type_id = "pass.x"\nkeys = ["a.pem"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"'),
         wallet('pass_type_id = ["pass.x", "pass.y"]\nkeys = ["a.pem", "/b.der"]'),
         google('collector_id = "4294967295"\nobjects = ["customer", "loyalty"]\nkey_version = 0'),

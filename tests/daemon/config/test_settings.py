@@ -207,13 +207,18 @@ objects = ["generic", "loyalty"]
 driver = "pcsc"
 match = "ACR1252"
 cards = ["uid"]
+ecp = "commands"
+ecp_code = 3500
+ecp_commands = ["E0 00 00 20 01 45"]
 """
     )
     assert found.wallet == WalletSettings(
         AppleSettings(("pass.com.example.coffee",), ("apple-1.pem", "/keys/apple-2.der"), 300),
         GoogleSettings(20180608, ((7, "new.pem"), (6, "google.pem")), ("generic", "loyalty")),
     )
-    assert found.readers[-1] == PcscSettings("pcsc", "ACR1252", ("uid",))
+    assert found.readers[-1] == PcscSettings(
+        "pcsc", "ACR1252", ("uid",), "commands", 3500, None, ("E0 00 00 20 01 45",)
+    )
     assert settings(SMALLEST).wallet == WalletSettings()
 
 

@@ -22,12 +22,12 @@ from tilltap_drivers.nfc.phones import Device, MuteCard, NdefTag, PaymentCard
 from tilltap_drivers.nfc.visits import AGAIN, BLINK
 from tilltap_drivers.nfc.wallet import GoogleKey, GoogleWallet, Wallet
 from tilltap_drivers.nfc.words import AUTHENTICATE, UNLOCK
-from tilltap_drivers.pn532 import ecp
-from tilltap_drivers.pn532.chip import RAISED_BAUD
+from tilltap_drivers.pn532.line import RAISED_BAUD
 from tilltap_drivers.pn532.reader import Pn532Driver
 from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.pn532.simulator import Pn532Simulator
 from tilltap_drivers.pn532.virtual import Lifted
+from tilltap_drivers.polling import ecp
 
 pytestmark = pytest.mark.anyio
 

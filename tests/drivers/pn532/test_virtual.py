@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rigs.pcsc import iphone
 from tilltap_drivers.nfc.phones import NdefTag, PaymentCard
-from tilltap_drivers.pn532 import ecp
 from tilltap_drivers.pn532.frames import ACK, Frames, body, frame
 from tilltap_drivers.pn532.virtual import VirtualPn532
+from tilltap_drivers.polling import ecp
 
 
 def awake() -> VirtualPn532:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tilltap_drivers.pn532 import ecp
+from tilltap_drivers.polling import ecp
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What of a configured PC/SC reader cannot work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tilltap_drivers.pcsc.polled import escape_function
+from tilltap_drivers.pcsc.settings import FLOMIO, PcscSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"match": " "}, "match: is empty"),
+        ({"cards": ("nfc",)}, "cards: unknown kind 'nfc'"),
+        ({"ecp": "on"}, "ecp: there is no 'on'"),
+        ({"ecp_code": 0}, "ecp_code: is not a number from 1 to 4095"),
+        ({"ecp_flags": "10"}, "ecp_flags: is not two bytes"),
+        ({"ecp_flags": "1g00"}, "ecp_flags: is not hexadecimal bytes"),
+        ({"ecp": "commands"}, 'ecp_commands: goes with ecp = "commands"'),
+        ({"ecp_commands": ("00",)}, 'ecp_commands: goes with ecp = "commands"'),
+        ({"ecp": "commands", "ecp_commands": ("",)}, "ecp_commands: a command is not 1 to 261 bytes"),
+        ({"ecp": "commands", "ecp_commands": ("00" * 262,)}, "ecp_commands: a command is not 1 to 261 bytes"),
+        ({"ecp": "commands", "ecp_commands": ("00",) * 17}, "ecp_commands: has more than 16"),
+    ],
+)
+def test_what_cannot_work_is_said_with_its_key(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match="^" + problem):
+        PcscSettings("desk", **{"match": "ACR", **given})
+
+
+def test_commands_are_those_of_the_file_or_of_the_firmware() -> None:
+    assert PcscSettings("desk", "ACR", ecp="transparent").commands == ()
+    own = PcscSettings("desk", "ACR", ecp="commands", ecp_commands=("E0 00", "e001"))
+    assert own.commands == (b"\xe0\x00", b"\xe0\x01")
+    flomio = PcscSettings("desk", "ACR", ecp="flomio").commands
+    assert [command.hex().upper() for command in flomio] == list(FLOMIO)
+
+
+@pytest.mark.parametrize(
+    ("features", "functions"),
+    [
+        ("1204423300121304 42000001", (1,)),
+        ("1304 42000DAC", (3500,)),
+        ("1204 42330012", ()),
+        ("", ()),
+        ("1304 4200", ()),
+    ],
+)
+def test_the_function_that_a_driver_names(features: str, functions: tuple[int, ...]) -> None:
+    assert escape_function(bytes.fromhex(features)) == functions
