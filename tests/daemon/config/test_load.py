@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from hypothesis import strategies as st
 from tilltap.config.files import NoSuchFileError
 from tilltap.config.load import load, parse
 from tilltap.config.mistakes import ConfigError
+from tilltap.config.settings import AppleSettings, GoogleSettings
+from tilltap.model import Currency, Earn, Messages, Reward
+from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.replay.settings import ReplaySettings
+from tilltap_drivers.vtap.settings import VtapSettings
 
 # How long an example takes says nothing on a machine that runs other tests beside it.
 UNHURRIED = hypothesis_settings(deadline=None)
@@ -313,34 +319,63 @@ def test_mistakes(case):
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        GOOD,
-        EARN + REWARD + LOYALTY + READER,
-        earn("visit = 1"),
-        earn('spend = "1"\npoints = 0\nvisit = 0'),
+GOOD_FILES = {
+    "the least": (GOOD, "program.earn", Earn(spend=1000, points=1)),
+    "a reward": (EARN + REWARD + LOYALTY + READER, "program.rewards", (Reward("a", "£5 off", 5, 500),)),
+    "a reader": (GOOD + READER, "readers", (VtapSettings("vtap", "/dev/ttyACM0"),)),
+    "visits alone": (earn("visit = 1"), "program.earn", Earn(None, visit=1)),
+    "no points": (earn('spend = "1"\npoints = 0\nvisit = 0'), "program.earn", Earn(spend=100, points=0)),
+    "inline tables": (
         'program = {earn = {visit = 1}}\nloyalty = {url = "http://[::1]:7447"}',
-        program('currency = "XYZ"'),
-        loyalty('url = "http://127.8.9.10:1/base/"'),
-        loyalty('url = "http://LOCALHOST:65535"'),
+        "loyalty.url", "http://[::1]:7447",
+    ),
+    "any currency": (program('currency = "XYZ"'), "program.currency", Currency("XYZ")),
+    "loopback": (loyalty('url = "http://127.8.9.10:1/base/"'), "loyalty.url", "http://127.8.9.10:1/base"),
+    "loopback by name": (loyalty('url = "http://LOCALHOST:65535"'), "loyalty.url", "http://LOCALHOST:65535"),
+    "no messages": (
         messages('earned = ""\nreached = ""\nredeemed = ""\nprompt = ""\nreceipt = ""'),
-        messages('earned = "Hi {earned}!"\nprompt = "?"\nreceipt = "{balance}"'),
-        messages(f'earned = "12345"\nreached = "{"é" * 350}"'),
-        messages('earned = "{{earned}}"'),
-        messages(f'earned = "{"x" * 341}"', provider="sandbox"),
+        "program.messages", Messages("", "", "", "", ""),
+    ),
+    "short for a screen": (messages('prompt = "?"\nreceipt = "{balance}"'), "program.messages.prompt", "?"),
+    "a push of 5": (messages('earned = "12345"'), "program.messages.earned", "12345"),
+    "a push of 350": (messages(f'reached = "{"é" * 350}"'), "program.messages.reached", "é" * 350),
+    "braces": (messages('earned = "{{earned}}"'), "program.messages.earned", "{{earned}}"),
+    "a push in training": (
+        messages(f'earned = "{"x" * 341}"', provider="sandbox"), "program.messages.earned", "x" * 341,
+    ),
+    "bare lines": (
         reader('port = "/dev/x"\nprefix = ""\npostfix = "%0D%0A"'),
+        "readers", (VtapSettings("vtap", "/dev/x", prefix="", postfix="%0D%0A"),),
+    ),
+    "a tape": (
         reader('driver = "replay"\ntape = "x"\nspeed = 2'),
+        "readers", (ReplaySettings("replay", "/etc/tilltap/x", speed=2.0),),
+    ),
+    "cards": (
         reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["ndef", "uid"]'),
+        "readers", (PcscSettings("pcsc", "ACR", ("ndef", "uid")),),
+    ),
+    "one pass type": (
         wallet('pass_type_id = "pass.x"\nkeys = ["a.pem"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"'),
+        "wallet.apple", AppleSettings(("pass.x",), ("a.pem",)),
+    ),
+    "pass types": (
         wallet('pass_type_id = ["pass.x", "pass.y"]\nkeys = ["a.pem", "/b.der"]'),
+        "wallet.apple", AppleSettings(("pass.x", "pass.y"), ("a.pem", "/b.der")),
+    ),
+    "the largest collector": (
         google('collector_id = "4294967295"\nobjects = ["customer", "loyalty"]\nkey_version = 0'),
-        f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n',
-        "\ufeff".removeprefix("\ufeff") + GOOD.replace("\n", "\r\n"),
-    ],
-)
-def test_good_files(text):
-    settings(text)
+        "wallet.google", GoogleSettings(2**32 - 1, ((0, "google.pem"),), ("customer", "loyalty")),
+    ),
+    "the longest socket": (f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n', "pos.socket", Path("/" + "x" * 106)),
+    "lines as Windows ends them": (GOOD.replace("\n", "\r\n"), "program.earn", Earn(spend=1000, points=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GOOD_FILES)
+def test_good_files(case):
+    text, where, what = GOOD_FILES[case]
+    assert attrgetter(where)(settings(text)) == what
 
 
 # --- whatever comes in ----------------------------------------------------------------------------------
