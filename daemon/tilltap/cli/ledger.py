@@ -182,17 +182,14 @@ def upgrade(config: Config = None) -> None:
 
 
 def _upgrade_file(path: Path) -> tuple[int, Path | None]:
-    from contextlib import closing
-
-    from tilltap.ledger.backup import open_to_read, refuse_damaged
+    from tilltap.ledger.backup import refuse_damaged
     from tilltap.ledger.engine import sqlite_engine
     from tilltap.ledger.upgrade import upgrade_file
 
     _must_be_ours(path)
     engine, lock = sqlite_engine(path)
     try:
-        with closing(open_to_read(path)) as connection:
-            refuse_damaged(connection, path)
+        refuse_damaged(path)
         return upgrade_file(engine, path)
     finally:
         engine.dispose()

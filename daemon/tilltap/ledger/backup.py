@@ -20,6 +20,8 @@ BUSY_S = 5.0
 # What tells a ledger that it is such a copy, should it be put back (see restored.py).
 _MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) DO NOTHING"
 
+# Primary result codes, the low byte of those that SQLite gives (https://www.sqlite.org/rescode.html).
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _IS_ONE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
 
 
@@ -105,13 +107,18 @@ def free_name(path: Path, before_time: str = ".") -> Path:
     return next(name for name in names if not name.exists())
 
 
-def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
-    """StartError for a file whose pages do not hang together; seconds for a ledger of millions of entries."""
-    _refuse(path, connection.execute("PRAGMA quick_check(1)").fetchall(), "restore a backup")
+def refuse_damaged(path: Path) -> None:
+    """StartError for a ledger whose pages do not hang together; takes seconds for millions of entries."""
+    with closing(open_to_read(path)) as connection:
+        _refuse_damaged(connection, "quick_check", path, "restore a backup")
 
 
-def _refuse(path: Path, rows: Sequence[Sequence[Any]], remedy: str) -> None:
-    if wrong := findings(rows):
+def _refuse_damaged(connection: sqlite3.Connection, check: str, path: Path, remedy: str) -> None:
+    try:
+        wrong = findings(connection.execute(f"PRAGMA {check}(1)").fetchall())
+    except sqlite3.Error as error:
+        wrong = [str(error)]
+    if wrong:
         raise StartError(f"ledger {path}: it is damaged: {wrong[0]} ({remedy})")
 
 
@@ -150,6 +157,8 @@ def copy_to(path: Path, target: Path) -> Path:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         _remove(part, target)
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise StartError(f"ledger {path}: it is damaged: {error} (restore an older backup)") from None
         raise StartError(f"backup {target}: {reason} (is there room on the disk?)") from None
     except BaseException:
         _remove(part, target)
@@ -165,10 +174,9 @@ def _must_hold_one(connection: sqlite3.Connection, path: Path) -> None:
 def checked_copy(path: Path, target: Path) -> Path:
     """`copy_to`, and read once more, since somebody will rely on it. StartError also for a damaged ledger."""
     copy_to(path, target)
-    with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
-        found = copy.execute("PRAGMA integrity_check(1)").fetchall()
     try:
-        _refuse(path, found, "restore an older backup")
+        with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+            _refuse_damaged(copy, "integrity_check", path, "restore an older backup")
     except StartError:
         target.unlink()
         raise

@@ -154,27 +154,36 @@ def test_what_was_earned_before_two_customers_turned_out_to_be_one_counts(file: 
     assert run("status")[0] == 0
 
 
-def test_a_damaged_file_is_wrong(file: Path, run: Run) -> None:
-    spoil(file)
+@pytest.mark.parametrize("how", ["an index", "all but the first page", "cut"])
+def test_a_damaged_file_is_wrong(file: Path, run: Run, how: str) -> None:
+    spoil(file, how)
     code, out, err = run("status")
     assert code in (1, 3)
     assert any("damaged" in line or "malformed" in line for line in (*out, *err))
     for command in ("backup", "upgrade"):
         code, out, err = run(command)
         assert (code, out, len(err)) == (3, [], 1)
-        assert "damaged" in err[0] or "malformed" in err[0]
+        assert err[0].startswith(f"ledger {file}: ")
+        assert "it is damaged" in err[0]
     assert not list(file.parent.glob("*.bak*"))
 
 
-def spoil(file: Path) -> None:
-    with file.open("r+b") as stream:  # the index of the entries' names
-        with closing(sqlite3.connect(file)) as connection:
-            root = connection.execute(
-                "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_entry_1'"
-            ).fetchone()[0]
-            size = connection.execute("PRAGMA page_size").fetchone()[0]
-        stream.seek((root - 1) * size + 200)
-        stream.write(os.urandom(size - 200))
+def spoil(file: Path, how: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        (index,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_entry_1'"
+        ).fetchone()
+    whole = file.read_bytes()
+    match how:
+        case "an index":  # of the entries' names
+            at = (index - 1) * page + 200
+            spoilt = whole[:at] + os.urandom(page - 200) + whole[index * page :]
+        case "all but the first page":
+            spoilt = whole[:page] + os.urandom(len(whole) - page)
+        case _:
+            spoilt = whole[: len(whole) // 2]
+    file.write_bytes(spoilt)
 
 
 @pytest.mark.parametrize(
