@@ -231,6 +231,7 @@ async def test_a_chip_that_falls_silent_is_told_once_and_found_again(board: Pn53
         await run.until(lambda: run.events[2:] == [UP])
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_a_chip_that_never_answered_is_silent_and_no_fault(board: Pn532Simulator) -> None:
@@ -247,6 +248,7 @@ async def test_a_chip_that_lost_power_and_its_settings_is_set_up_again(board: Pn
         await run.until(lambda: run.events[-1] == UP and len(run.events) == 3)
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_another_chip_is_the_wrong_device(board: Pn532Simulator) -> None:
@@ -270,6 +272,7 @@ async def test_a_chip_at_another_speed_is_brought_to_that_of_the_configuration(
         assert board.chip.speed == baud
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_a_run_that_ends_leaves_the_chip_asleep_and_the_field_off(board: Pn532Simulator) -> None:
