@@ -34,7 +34,7 @@ demo: setup
 	$(BIN)/tilltap demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: setup
 	$(BIN)/ruff format --check --quiet

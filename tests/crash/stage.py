@@ -12,6 +12,7 @@ from typing import Any
 
 from crash import ledger
 from crash.plan import SHARED, Case
+from rigs.daemon import PROGRAM as WORKED_EXAMPLE
 from rigs.daemon import Logs, Shop, wait_until
 from rigs.pos import Pos
 from rigs.postgres import Postgres
@@ -29,20 +30,8 @@ LOOK_SHARED_S = 0.15
 # The customer of every story, and one whose only part is to be asked about.
 HELD, STRANGER = "zz-secret-cust-held", "zz-secret-cust-stranger"
 HELD_POINTS = 4
-PROGRAM = """
-[program]
-name = "PassEntry Coffee"
-[program.earn]
-spend = "10.00"
-points = 1
-[[program.reward]]
-id = "five-off"
-title = "£5 off"
-cost = 5
-discount = "5.00"
-on_redeem = "subtract"
-[program.pass]
-"""
+# A redemption takes the reward's cost, so that one counted twice cannot hide in a balance of nothing.
+PROGRAM = WORKED_EXAMPLE.replace('discount = "5.00"', 'discount = "5.00"\non_redeem = "subtract"')
 
 
 @dataclass

@@ -111,6 +111,9 @@ class DriverContract:
         assert len(await first(rig, 1 + len(rig.values))) == 1 + len(rig.values)
 
     async def test_present_is_quick(self, rig: Rig) -> None:
-        began = time.monotonic()
-        assert rig.driver.present()
-        assert time.monotonic() - began < PRESENT
+        took = []
+        for _ in range(5):  # the quickest: another test may have the processor meanwhile
+            began = time.monotonic()
+            assert rig.driver.present()
+            took.append(time.monotonic() - began)
+        assert min(took) < PRESENT

@@ -107,6 +107,20 @@ def test_a_ledger_refuses_another_currency_or_service(open_shop, change, says) -
     assert "ledger.db" in line
 
 
+def test_a_ledger_that_became_empty_is_not_begun_anew(shop: Shop) -> None:
+    shop.kill()
+    ledger = shop.folder / "ledger.db"
+    ledger.write_bytes(b"")
+    line = refused(shop, 3)
+    assert f"ledger {ledger}: it is empty, but ledger.db-wal beside it" in line
+    newest = ledger.with_name("ledger.db-wal")
+    assert newest.stat().st_size > 0  # and its newest sales can still be got out
+    newest.rename(shop.folder / "kept")
+    assert "it is empty, but ledger.db.lock beside it" in refused(shop, 3)
+    ledger.with_name("ledger.db.lock").unlink()
+    shop.start()  # an empty file with nothing beside it is an installer's
+
+
 def test_mistakes_in_the_configuration_are_told_all_at_once(open_shop, logs) -> None:
     shop = open_shop()
     wrong = PROGRAM.replace("points = 1", "points = 1.5").replace("cost = 5\n", "").replace('"5.00"', "5.0")

@@ -89,7 +89,7 @@ def test_a_renamed_till_finds_its_sales(shop: Shop, ledger) -> None:
     shop.settled()
     closed = shop.ask("sale.get", sale_id="1")
     seq = shop.ask("watch")["seq"]
-    ledger(shop, "rename-till", "front", code=3)
+    ledger(shop, "rename-till", "front", code=1)
     shop.stop()
     assert "now set [till] name" in ledger(shop, "rename-till", "front")
     daemon = shop.launch()

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tilltap_drivers.nfc.keys import from_scalar
-from tilltap_drivers.nfc.phones import Android, ApplePass, Device, GooglePass, IPhone
+from tilltap_drivers.nfc.phones import Android, ApplePass, Device, GooglePass, IPhone, Lifted
 from tilltap_drivers.nfc.visits import BLINK
 from tilltap_drivers.nfc.wallet import AppleWallet, GoogleKey, GoogleWallet, Wallet
 from tilltap_drivers.pcsc.scard import Context, State
-from tilltap_drivers.pcsc.virtual import Lifted, VirtualReaders
+from tilltap_drivers.pcsc.virtual import VirtualReaders
 
 PASS_TYPE_ID = "pass.com.example.coffee"
 COLLECTOR = 20180608

@@ -21,9 +21,22 @@ if TYPE_CHECKING:
     from tilltap.ledger.health import Health
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line.")]
+
+
+def _named(text: str) -> Path:
+    """A Path would take "" for the folder one is in."""
+    if not text.strip():
+        raise typer.BadParameter("is empty (name a new file or a folder, or leave --to out)")
+    return Path(text)
+
+
 To = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A new file, or a folder. Default: beside the ledger, with the time."),
+    typer.Option(
+        parser=_named,
+        metavar="FILE",
+        help="A new file, or a folder. Default: beside the ledger, with the time.",
+    ),
 ]
 Names = Annotated[list[str], typer.Argument(metavar="[OLD] NEW", help="OLD can be left out: it is known.")]
 
@@ -110,13 +123,12 @@ def backup(config: Config = None, to: To = None) -> None:
 
     Example: tilltap ledger backup --to /media/stick
     """
-    from tilltap.ledger.backup import checked_copy
+    from tilltap.ledger.backup import checked_copy, free_name
 
     settings = _settings(config)
-    now = _now()
     path = settings.ledger.path
     if path is None:
-        file = to or Path(f"tilltap-{now}.dump")
+        file = to or Path(f"tilltap-{_now()}.dump")
         command = ["pg_dump", "--format=custom", f"--file={file}", f"--dbname={settings.ledger.url}"]
         print(
             "a ledger on a server is copied by PostgreSQL's own tool, which asks for the password"
@@ -127,7 +139,7 @@ def backup(config: Config = None, to: To = None) -> None:
         raise typer.Exit(1)
     target = to or path.parent
     if target.is_dir():
-        target /= f"{path.name}.{now}.bak"
+        target = free_name(target / path.name)
     checked_copy(path, target)
     print(f"{target}: {_size(target.stat().st_size)}")
 
@@ -144,8 +156,8 @@ def _now() -> str:
 def upgrade(config: Config = None) -> None:
     """Bring an older ledger to this tilltap's schema; done again, it does nothing.
 
-    A file is copied before; its daemon does the same when it starts. A ledger on a server is upgraded by this
-    command only, once all its tills have the new tilltap; they may be running.
+    A file is checked and copied before; its daemon also copies it when it starts. A ledger on a server is
+    upgraded by this command only, once all its tills have the new tilltap; they may be running.
 
     Example: tilltap ledger upgrade --config /etc/tilltap/tilltap.toml
     """
@@ -170,12 +182,14 @@ def upgrade(config: Config = None) -> None:
 
 
 def _upgrade_file(path: Path) -> tuple[int, Path | None]:
+    from tilltap.ledger.backup import refuse_damaged
     from tilltap.ledger.engine import sqlite_engine
     from tilltap.ledger.upgrade import upgrade_file
 
     _must_be_ours(path)
     engine, lock = sqlite_engine(path)
     try:
+        refuse_damaged(path)
         return upgrade_file(engine, path)
     finally:
         engine.dispose()

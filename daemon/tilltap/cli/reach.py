@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from tilltap.errors import StartError
+
+if TYPE_CHECKING:
+    from tilltap.client import TillError
 
 Config = Annotated[
     str | None,
@@ -23,6 +26,12 @@ class NotReachedError(StartError):
     """The daemon cannot be reached: exit 4 (contract section 1)."""
 
     exit_code = 4
+
+
+class TurnedAwayError(StartError):
+    """The daemon was reached, and its answer is no: exit 1 (contract section 1)."""
+
+    exit_code = 1
 
 
 def socket_path(config: str | None, socket: str | None) -> str:
@@ -46,5 +55,10 @@ def socket_path(config: str | None, socket: str | None) -> str:
         return str(load(file).pos.socket)  # says what is wrong, and where
 
 
-def not_reached(problem: Exception) -> NoReturn:
-    raise NotReachedError(str(problem)) from problem
+def not_had(problem: TillError, path: str) -> NoReturn:
+    """Ends the command for which the daemon at `path` gave no result."""
+    from tilltap.client import Unreachable
+
+    if isinstance(problem, Unreachable):
+        raise NotReachedError(str(problem)) from problem
+    raise TurnedAwayError(f"the daemon at {path} is running and says no: {problem}") from problem

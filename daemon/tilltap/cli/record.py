@@ -48,6 +48,8 @@ def record(
     from tilltap.config.wallet import load_wallet
     from tilltap_drivers.replay.record import Recorder, RecordError, recorded_driver
 
+    if out.suffix != ".tape":
+        raise typer.BadParameter(f"{out}: the name of a tape ends in .tape", param_hint="--out")
     settings = load(locate_config(config))
     chosen = _reader(settings, reader)
     _check_nobody_else(settings)
@@ -71,7 +73,9 @@ def _reader(settings: Settings, name: str) -> Any:
     found = next((one for one in settings.readers if one.name == name), None)
     if found is None:
         names = ", ".join(one.name for one in settings.readers)
-        raise StartError(f"{settings.file}: no reader is named {name} (there is: {names})")
+        raise typer.BadParameter(
+            f"{settings.file}: no reader is named {name} (there is: {names})", param_hint="--reader"
+        )
     return found
 
 
@@ -90,8 +94,6 @@ class _Files:
 
     def __init__(self, tape: Path) -> None:
         self.tape, self.events = tape, tape.with_suffix(".events")
-        if tape.suffix != ".tape":
-            raise StartError(f"--out {tape}: the name of a tape ends in .tape")
         self._open: list[tuple[Path, int]] = []
         for path in (self.tape, self.events):
             try:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_reached, socket_path
+from tilltap.cli.reach import Config, Socket, not_had, socket_path
 from tilltap.errors import StartError
 
 # A day of a shop is ready in a tenth of a second; a big one, read from a slow disk, may take longer than the
@@ -85,7 +85,7 @@ def _ask(path: str, day: str | None, till: str | None) -> Json:
                 raise typer.BadParameter(str(problem), param_hint=f"--{problem.field}") from problem
             if isinstance(problem, Refused) and problem.code == "ledger-down":
                 raise StartError(f"tilltap report: {problem}") from problem
-            not_reached(problem)
+            not_had(problem, path)
 
 
 def _must_be_a_day(text: str) -> None:

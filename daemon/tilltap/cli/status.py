@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_reached, socket_path
+from tilltap.cli.reach import Config, Socket, not_had, socket_path
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def status(
             state = till.status()
             about = {} if as_json else till.hello("tilltap status")
         except TillError as problem:
-            not_reached(problem)
+            not_had(problem, till.path)
     if as_json:
         print(json.dumps(state, ensure_ascii=False))
     else:

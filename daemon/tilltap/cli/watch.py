@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_reached, socket_path
+from tilltap.cli.reach import Config, Socket, not_had, socket_path
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def watch(
             if event.method == "bye" and event.seq > now:  # an older one is history, sent again
                 return
     except TillError as problem:
-        not_reached(problem)
+        not_had(problem, till.path)
     except KeyboardInterrupt:
         return
     except BrokenPipeError:  # `tilltap watch | head`: whoever read has seen enough

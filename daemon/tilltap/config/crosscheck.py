@@ -197,7 +197,7 @@ def _key_versions(document: Document) -> Iterator[Mistake]:
     keys, versions = (len(document.places((*google, key))) or 1 for key in ("key", "key_version"))
     if keys != versions:
         hint = "give each key its version, in the same order"
-        yield Mistake((*google, "key_version"), f"names {versions} of {keys} versions", hint)
+        yield Mistake((*google, "key_version"), f"lists {versions} for {keys} key{'s' * (keys > 1)}", hint)
 
 
 def _wallet(document: Document) -> Iterator[Mistake]:

@@ -11,12 +11,13 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Never
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from tilltap.config.mistakes import shown
+from tilltap.config.mistakes import did_you_mean, shown
+from tilltap.config.postgres_url import OPTIONS, SSL_MODES, Address
 from tilltap.model import Currency
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
 from tilltap_drivers.pcsc.settings import COMMAND_LIMIT, FLAGS_BYTES
@@ -197,11 +198,22 @@ def _postgres_url(url: str) -> str:
         refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
     if not re.fullmatch(r"[!-~]+", url) or "#" in url:
         refuse("has characters that an address cannot hold", "percent-encode them, a blank as %20")
-    parts = urlsplit(url)
-    user, at, _ = parts.netloc.rpartition("@")
-    named = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if (at and ":" in user) or named & {"password", "sslpassword"}:
+    try:
+        address = Address(url)
+    except ValueError:
+        refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
+    if address.holds_secret:
         refuse("must not hold a password", "put it in a file and name that in ledger.password_file")
+    for port in address.bad_ports():
+        refuse(f"{shown(port)} is no port", "a number from 1 to 65535, after the host and a colon")
+    for name, option in address.options:
+        if name not in OPTIONS:
+            known = did_you_mean(name, sorted(OPTIONS)) or "see the parameters of libpq"
+            refuse(f"unknown option {shown(name)}", known)
+        if option is None:
+            refuse(f"option {shown(name)} has no value", f"write it like {name}=...")
+        if name == "sslmode" and option not in SSL_MODES:
+            refuse(f"sslmode cannot be {shown(option)}", f"one of {', '.join(SSL_MODES)}")
     return url
 
 

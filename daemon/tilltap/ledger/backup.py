@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,15 @@ BUSY_S = 5.0
 # What tells a ledger that it is such a copy, should it be put back (see restored.py).
 _MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) DO NOTHING"
 
+# Primary result codes, the low byte of those that SQLite gives (https://www.sqlite.org/rescode.html).
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_IS_ONE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+
 
 def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
     refuse_mixed(path, what)
+    refuse_emptied(path, what)
     try:
         path.stat()
         connection = sqlite3.connect(
@@ -55,6 +63,65 @@ def refuse_mixed(path: Path, what: str = "ledger") -> None:
         pass  # no such file, or one that will be complained of when it is opened
 
 
+def refuse_emptied(path: Path, what: str = "ledger") -> None:
+    """An empty file, or none, where there was a ledger: nobody would notice the loss if a daemon began anew
+    in it, and SQLite would destroy the newest sales, in `-wal`, too. StartError.
+
+    To be asked before the file is opened. An empty file with nothing beside it is an installer's; no file,
+    with no sales beside it, may be somebody's wish to begin anew.
+    """
+    try:
+        if _size(path):
+            return
+        is_there = path.exists()
+        witness = next(_witnesses(path, is_there=is_there), None)
+    except OSError:
+        return  # it will be complained of when it is opened
+    if witness is not None:
+        state = "is empty" if is_there else "is not there"
+        raise StartError(
+            f"{what} {path}: it {state}, but {witness.name} beside it is of one with sales in it"
+            f" (put a backup in its place; to begin anew, move all that is called {path.name}* away)"
+        )
+
+
+def _witnesses(path: Path, *, is_there: bool) -> Iterator[Path]:
+    """What stands beside an empty file and was left by a ledger."""
+    newest, lock = (path.with_name(path.name + end) for end in ("-wal", ".lock"))
+    if _size(newest):
+        yield newest
+    if is_there:
+        if _size(lock):  # the note in it is of a ledger that has been run
+            yield lock
+        yield from filter(_size, path.parent.glob(f"{glob.escape(path.name)}.*.bak"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def free_name(path: Path, before_time: str = ".") -> Path:
+    """For a copy beside the ledger: one with the time that is free, since a second may see two copies."""
+    named = f"{path.name}{before_time}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (path.with_name(f"{named}{extra}.bak") for extra in chain([""], (f".{n}" for n in count(2))))
+    return next(name for name in names if not name.exists())
+
+
+def refuse_damaged(path: Path) -> None:
+    """StartError for a ledger whose pages do not hang together; takes seconds for millions of entries."""
+    with closing(open_to_read(path)) as connection:
+        _refuse_damaged(connection, "quick_check", path, "restore a backup")
+
+
+def _refuse_damaged(connection: sqlite3.Connection, check: str, path: Path, remedy: str) -> None:
+    try:
+        wrong = findings(connection.execute(f"PRAGMA {check}(1)").fetchall())
+    except sqlite3.Error as error:
+        wrong = [str(error)]
+    if wrong:
+        raise StartError(f"ledger {path}: it is damaged: {wrong[0]} ({remedy})")
+
+
 def _remedy(path: Path) -> str:
     if not os.access(path, os.R_OK):
         return "run this as the daemon's user"
@@ -79,6 +146,7 @@ def copy_to(path: Path, target: Path) -> Path:
     try:
         os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with closing(open_to_read(path)) as source, closing(sqlite3.connect(part)) as copy:
+            _must_hold_one(source, path)
             source.backup(copy)  # in one step, from one moment; the daemon need not wait
             copy.execute("PRAGMA journal_mode=DELETE")  # a copy is one file, with nothing beside it
             copy.execute(_MARK)
@@ -89,6 +157,8 @@ def copy_to(path: Path, target: Path) -> Path:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         _remove(part, target)
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise StartError(f"ledger {path}: it is damaged: {error} (restore an older backup)") from None
         raise StartError(f"backup {target}: {reason} (is there room on the disk?)") from None
     except BaseException:
         _remove(part, target)
@@ -96,14 +166,20 @@ def copy_to(path: Path, target: Path) -> Path:
     return target
 
 
+def _must_hold_one(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute(_IS_ONE).fetchone() is None:
+        raise StartError(f"ledger {path}: there is no ledger in it yet (tilltap run makes it)")
+
+
 def checked_copy(path: Path, target: Path) -> Path:
     """`copy_to`, and read once more, since somebody will rely on it. StartError also for a damaged ledger."""
     copy_to(path, target)
-    with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
-        wrong = findings(copy.execute("PRAGMA integrity_check(1)").fetchall())
-    if wrong:
+    try:
+        with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+            _refuse_damaged(copy, "integrity_check", path, "restore an older backup")
+    except StartError:
         target.unlink()
-        raise StartError(f"ledger {path}: it is damaged: {wrong[0]} (restore an older backup)")
+        raise
     return target
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 from tilltap.errors import StartError
 from tilltap.events import Event
 from tilltap.ledger import tables
+from tilltap.ledger.backup import refuse_emptied
 from tilltap.written import Written
 
 T = TypeVar("T")
@@ -201,6 +202,10 @@ class Tx:
             self.run(_ADD_EVENT, till=self._store.till, seq=item.seq, method=item.method, params=item.body)
 
 
+class InUseError(StartError):
+    """A daemon runs on it, or another command that changes it."""
+
+
 class LedgerLock:
     """One daemon per SQLite ledger (or spool, `what`): an advisory lock on a file beside it.
 
@@ -214,7 +219,7 @@ class LedgerLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._fd)
-            raise StartError(
+            raise InUseError(
                 f"{what} {path}: another tilltap is running on it (stop that one, or give this till its own)"
             ) from None
 
@@ -234,6 +239,7 @@ def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
     try:
         _make_folder(path.parent)
+        refuse_emptied(path, what)
         lock = LedgerLock(path, what)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tilltap.errors import StartError
 from tilltap.ledger import tables as t
 from tilltap.ledger.backup import refuse_mixed
-from tilltap.ledger.engine import GUARDS, sqlite_engine
+from tilltap.ledger.engine import GUARDS, InUseError, sqlite_engine
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.upgrade import recorded, refuse_newer
 
@@ -58,9 +58,12 @@ class Renamed:
 
 
 def rename_in_file(path: Path, old: str | None, new: str) -> Renamed:
-    """`old` None: whoever it belongs to. StartError if a daemon runs on it; RefusedError."""
+    """`old` None: whoever it belongs to. StartError; RefusedError also if a daemon runs on it."""
     refuse_mixed(path)
-    engine, lock = sqlite_engine(path)
+    try:
+        engine, lock = sqlite_engine(path)
+    except InUseError:
+        raise RefusedError(f"ledger {path}: its till is running on it (stop its daemon first)") from None
     try:
         return _rename(engine, f"ledger {path}", old, new)
     finally:

@@ -7,8 +7,6 @@ brings the steps and their order, is imported only when there is one to make.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from itertools import chain, count
 from pathlib import Path
 
 import structlog
@@ -17,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tilltap.errors import StartError
 from tilltap.ledger import tables
-from tilltap.ledger.backup import copy_to, refuse_mixed
+from tilltap.ledger.backup import copy_to, free_name, refuse_mixed
 from tilltap.ledger.postgres import AGAIN, Server
 
 log = structlog.get_logger("tilltap.ledger")
@@ -63,7 +61,7 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
         if not found or found == tables.SCHEMA:
             return found, None
         refuse_newer(found, where)
-        kept = copy_to(path, _name_of_copy(path, found))
+        kept = copy_to(path, free_name(path, f".schema-{found}-"))
         try:
             with engine.begin() as connection:
                 _take_steps(connection, found, where)
@@ -74,13 +72,6 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
         raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
     log.info("ledger upgraded", schema=tables.SCHEMA, was=found, copy=str(kept))
     return found, kept
-
-
-def _name_of_copy(path: Path, schema: int) -> Path:
-    """One that is free: a daemon that was killed may be started again within the same second."""
-    stem = f"{path.name}.schema-{schema}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (path.with_name(f"{stem}{extra}.bak") for extra in chain([""], (f".{n}" for n in count(2))))
-    return next(name for name in names if not name.exists())
 
 
 def upgrade_server(server: Server) -> int:

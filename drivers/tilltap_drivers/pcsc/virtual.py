@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tilltap_drivers.nfc.phones import Device
+from tilltap_drivers.nfc.phones import Device, Lifted
 
 # Where pcscd listens; the path is built into it.
 RUN = Path("/run/pcscd")
@@ -60,14 +60,6 @@ POWER_OFF, POWER_ON, RESET, GET_ATR = 0, 1, 2, 4
 
 class VirtualError(Exception):
     """The virtual readers cannot be had; one line with the remedy."""
-
-
-class Lifted(Exception):
-    """Raised by a device's `answer`: it leaves the field, in the middle of the exchange or after `last`."""
-
-    def __init__(self, last: bytes = b"") -> None:
-        super().__init__()
-        self.last = last
 
 
 class VirtualReaders:

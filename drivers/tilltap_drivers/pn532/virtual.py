@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tilltap_drivers.nfc.phones import Device
+from tilltap_drivers.nfc.phones import Device, Lifted
 from tilltap_drivers.pn532.frames import ACK, CHIP, ERROR, HOST, Frames, body, frame
 from tilltap_drivers.pn532.settings import DEFAULT_BAUD, SPEEDS
 from tilltap_drivers.polling import ecp
@@ -38,14 +38,6 @@ POLLS = 3
 _PRESENCE, _LINE = 0x06, 0x00
 _AUTOMATIC_RATS = 0x10
 _FOREVER = 0xFF
-
-
-class Lifted(Exception):
-    """Raised by a device that leaves while it is asked; `answer` is what it still said."""
-
-    def __init__(self, answer: bytes = b"") -> None:
-        super().__init__()
-        self.answer = answer
 
 
 class VirtualPn532:
@@ -220,7 +212,7 @@ class VirtualPn532:
         try:
             self._response = device.answer(command)
         except Lifted as lifted:
-            self._response = lifted.answer
+            self._response = lifted.last
             response = self._part() if self._response else bytes((_TIME_OUT,))
             self.remove()
             return response

@@ -154,21 +154,64 @@ def test_what_was_earned_before_two_customers_turned_out_to_be_one_counts(file: 
     assert run("status")[0] == 0
 
 
-def test_a_damaged_file_is_wrong(file: Path, run: Run) -> None:
-    with file.open("r+b") as stream:  # the index of the entries' names
-        with closing(sqlite3.connect(file)) as connection:
-            root = connection.execute(
-                "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_entry_1'"
-            ).fetchone()[0]
-            size = connection.execute("PRAGMA page_size").fetchone()[0]
-        stream.seek((root - 1) * size + 200)
-        stream.write(os.urandom(size - 200))
+@pytest.mark.parametrize("how", ["an index", "all but the first page", "cut"])
+def test_a_damaged_file_is_wrong(file: Path, run: Run, how: str) -> None:
+    spoil(file, how)
     code, out, err = run("status")
     assert code in (1, 3)
     assert any("damaged" in line or "malformed" in line for line in (*out, *err))
-    code, out, err = run("backup")
-    assert (code, out, len(err)) == (3, [], 1)
+    for command in ("backup", "upgrade"):
+        code, out, err = run(command)
+        assert (code, out, len(err)) == (3, [], 1)
+        assert err[0].startswith(f"ledger {file}: ")
+        assert "it is damaged" in err[0]
     assert not list(file.parent.glob("*.bak*"))
+
+
+def spoil(file: Path, how: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        (index,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_entry_1'"
+        ).fetchone()
+    whole = file.read_bytes()
+    match how:
+        case "an index":  # of the entries' names
+            at = (index - 1) * page + 200
+            spoilt = whole[:at] + os.urandom(page - 200) + whole[index * page :]
+        case "all but the first page":
+            spoilt = whole[:page] + os.urandom(len(whole) - page)
+        case _:
+            spoilt = whole[: len(whole) // 2]
+    file.write_bytes(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [("status", 3), ("backup", 3), ("upgrade", 0)],
+)
+def test_an_empty_file_is_no_ledger_yet(file: Path, run: Run, command: str, expected: int) -> None:
+    file.write_bytes(b"")
+    code, out, err = run(command)
+    assert (code, len(out + err)) == (expected, 1)
+    assert f"{file}: " in (out + err)[0]
+    assert "no ledger in it yet (tilltap run makes it)" in (out + err)[0]
+    assert not list(file.parent.glob("*.bak*"))
+
+
+@pytest.mark.parametrize("command", [("status",), ("backup",), ("upgrade",), ("rename-till", "front")])
+@pytest.mark.parametrize("beside", ["ledger.db-wal", "ledger.db.lock", "ledger.db.20261121T220000Z.bak"])
+def test_an_empty_file_beside_what_a_ledger_leaves_is_a_loss(
+    file: Path, run: Run, command: tuple[str, ...], beside: str
+) -> None:
+    file.write_bytes(b"")
+    (file.parent / beside).write_bytes(b"what was written")
+    code, out, err = run(*command)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert (
+        f"it is empty, but {beside} beside it is of one with sales in it (put a backup in its place" in err[0]
+    )
+    assert (file.read_bytes(), (file.parent / beside).read_bytes()) == (b"", b"what was written")
 
 
 @pytest.mark.parametrize("command", ["status", "backup", "upgrade"])
@@ -223,15 +266,25 @@ def test_backup_makes_one_new_file_a_day_or_a_minute(file: Path, run: Run, tmp_p
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert dump(copy).replace("INSERT INTO \"meta\" VALUES('copied','1');\n", "") == dump(file)
     (tmp_path / "stick").mkdir()
-    assert run("backup", "--to", str(tmp_path / "stick"))[0] == 0
+    for _ in range(3):  # within one second
+        assert run("backup", "--to", str(tmp_path / "stick"))[0] == 0
     assert run("backup", "--to", str(tmp_path / "mine"))[0] == 0
     before = (tmp_path / "mine").read_bytes()
     code, out, err = run("backup", "--to", str(tmp_path / "mine"))
     assert (code, out, len(err)) == (3, [], 1)
     assert "File exists" in err[0]
     assert (tmp_path / "mine").read_bytes() == before
-    assert len(list((tmp_path / "stick").iterdir())) == 1
+    assert len(list((tmp_path / "stick").iterdir())) == 3
     lock.release()
+
+
+@pytest.mark.parametrize("to", ["", " "])
+def test_backup_to_nothing_is_wrong_usage(file: Path, run: Run, to: str) -> None:
+    code, out, err = run("backup", "--to", to)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "--to" in err[0]
+    assert "is empty (name a new file or a folder, or leave --to out)" in err[0]
+    assert not list(file.parent.glob("*.bak"))
 
 
 def test_backup_is_of_one_moment_while_somebody_sells(file: Path, run: Run, tmp_path: Path) -> None:
@@ -275,13 +328,21 @@ def test_upgrade_of_what_is_up_to_date(file: Path, run: Run, tmp_path: Path, pos
     assert run("upgrade") == (0, [f"{url}: schema {tables.SCHEMA}, nothing to do"], [])
 
 
-@pytest.mark.parametrize("command", [("upgrade",), ("rename-till", "front")])
-def test_not_under_a_running_daemon(file: Path, run: Run, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("command", "exit_code", "says"),
+    [
+        (("upgrade",), 3, "another tilltap is running on it"),
+        (("rename-till", "front"), 1, "its till is running on it (stop its daemon first)"),
+    ],
+)
+def test_not_under_a_running_daemon(
+    file: Path, run: Run, command: tuple[str, ...], exit_code: int, says: str
+) -> None:
     lock = LedgerLock(file)
     code, out, err = run(*command)
     lock.release()
-    assert (code, out, len(err)) == (3, [], 1)
-    assert "another tilltap is running on it" in err[0]
+    assert (code, out, len(err)) == (exit_code, [], 1)
+    assert f"ledger {file}: {says}" in err[0]
 
 
 # -- rename-till ----------------------------------------------------------------------------------------------

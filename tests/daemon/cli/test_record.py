@@ -100,13 +100,13 @@ def test_a_port_that_another_program_holds(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--reader", "till", "--out", "x.tape"), 3, "no reader is named till (there is: counter, tape)"),
+        (("--reader", "till", "--out", "x.tape"), 2, "no reader is named till (there is: counter, tape)"),
         (
             ("--reader", "tape", "--out", "x.tape"),
             1,
             "reader tape: only vtap, pcsc and pn532 readers can be recorded",
         ),
-        (("--reader", "counter", "--out", "x.txt"), 3, "the name of a tape ends in .tape"),
+        (("--reader", "counter", "--out", "x.txt"), 2, "the name of a tape ends in .tape"),
         (("--reader", "counter", "--out", "old.tape"), 1, "old.tape: File exists (choose another --out)"),
         (("--reader", "counter", "--out", "no/x.tape"), 1, "no/x.tape: No such file or directory"),
         (("--reader", "counter", "--out", "x.tape"), 1, "reader counter: "),

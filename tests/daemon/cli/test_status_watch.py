@@ -12,6 +12,7 @@ import pytest
 
 from rigs.desk import serving
 from tilltap.cli import status, watch
+from tilltap.server import listen
 
 TILLTAP = [str(Path(sys.executable).with_name("tilltap"))]
 
@@ -89,6 +90,17 @@ def test_what_cannot_be_found_is_said_in_a_line_with_its_exit_code(tmp_path, com
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert re.search(says, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["status", "watch"])
+def test_a_daemon_with_too_many_clients_is_there_and_says_no(served, monkeypatch, command):
+    monkeypatch.setattr(listen, "CLIENTS", 0)
+    done = tilltap(command, "--socket", served.path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"the daemon at {served.path} is running and says no:"
+        " Too many programs use this till's loyalty service. Try again.\n"
+    )
 
 
 def test_status_starts_within_300_ms(served):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from hypothesis import strategies as st
 from tilltap.config.files import NoSuchFileError
 from tilltap.config.load import load, parse
 from tilltap.config.mistakes import ConfigError
+from tilltap.config.settings import AppleSettings, GoogleSettings
+from tilltap.model import Currency, Earn, Messages, Reward
+from tilltap_drivers.pcsc.settings import PcscSettings
+from tilltap_drivers.replay.settings import ReplaySettings
+from tilltap_drivers.vtap.settings import VtapSettings
 
 # How long an example takes says nothing on a machine that runs other tests beside it.
 UNHURRIED = hypothesis_settings(deadline=None)
@@ -73,6 +79,10 @@ def wallet(keys):
 def pcsc(keys):
     """The keys begin on line 10."""
     return wallet(f'pass_type_id = "x"\nkeys = ["a"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"\n{keys}')
+
+
+def server(where):
+    return f'{GOOD}[ledger]\nurl = "postgresql://{where}"\n'
 
 
 def google(keys):
@@ -263,8 +273,8 @@ CASES = {
     "key version twice": (google('collector_id = "1"\nkey_version = [1, 1]'), ["shop.toml:7: wallet.google.key_version: names a version twice, or none (each key has its own)"]),
     "no key version": (google('collector_id = "1"\nkey_version = []'), ["shop.toml:7: wallet.google.key_version: names a version twice, or none (each key has its own)"]),
     "Google key as number": (f'{GOOD}[wallet.google]\ncollector_id = "1"\nkey = ["a.pem", 5]\n', ['shop.toml:6: wallet.google.key: must be text in quotes (write "5")']),
-    "key version without key": (google('collector_id = "1"\nkey_version = [1, 2]'), ["shop.toml:7: wallet.google.key_version: names 2 of 1 versions (give each key its version, in the same order)"]),
-    "keys of one version": (f'{GOOD}[wallet.google]\ncollector_id = "1"\nkey = ["a.pem", "b.pem"]\n', ["shop.toml:4: wallet.google.key_version: names 1 of 2 versions (give each key its version, in the same order)"]),
+    "key version without key": (google('collector_id = "1"\nkey_version = [1, 2]'), ["shop.toml:7: wallet.google.key_version: lists 2 for 1 key (give each key its version, in the same order)"]),
+    "keys of one version": (f'{GOOD}[wallet.google]\ncollector_id = "1"\nkey = ["a.pem", "b.pem"]\n', ["shop.toml:4: wallet.google.key_version: lists 1 for 2 keys (give each key its version, in the same order)"]),
     "nine Google keys": (f'{GOOD}[wallet.google]\ncollector_id = "1"\nkey = {["a"] * 9}\n', ["shop.toml:6: wallet.google.key: names 9 keys (a tap may try each of them: 1 to 8)"]),
     "window": (wallet('pass_type_id = "x"\nkeys = ["a"]\nwindow = 4'), ["shop.toml:7: wallet.apple.window: must be at least 5 (it is 4)"]),
     "kind of Google pass": (google('collector_id = "1"\nobjects = ["loyality"]'), ['shop.toml:7: wallet.google.objects[1]: must be one of "loyalty", "offer", "gift-card", "private-label", "event-ticket", "flight", "transit", "generic", "generic-private", "customer" (did you mean "loyalty"?)']),
@@ -285,6 +295,16 @@ CASES = {
     "ledger password as parameter": (f'{GOOD}[ledger]\nurl = "postgresql:///points?user=till&password=hunter2"\n', ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"]),
     "ledger with a blank": (f'{GOOD}[ledger]\nurl = "postgresql://ledger.lan/loyal points"\n', ["shop.toml:5: ledger.url: has characters that an address cannot hold (percent-encode them, a blank as %20)"]),
     "ledger in SQLAlchemy's words": (f'{GOOD}[ledger]\nurl = "postgresql+psycopg://ledger.lan/points"\n', ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "postgresql://tilltap@ledger.lan/loyalty")']),
+    "ledger secret in other words": (server("ledger.lan/points?SSLPassword=hunter2"), ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"]),
+    "ledger with an unknown option": (server("ledger.lan/points?ssl_mode=require"), ['shop.toml:5: ledger.url: unknown option "ssl_mode" (did you mean "sslmode"?)']),
+    "ledger with an option nobody knows": (server("ledger.lan/points?zz%0A=1"), ['shop.toml:5: ledger.url: unknown option "zz\\n" (see the parameters of libpq)']),
+    "ledger with an option without a value": (server("ledger.lan/points?sslmode"), ['shop.toml:5: ledger.url: option "sslmode" has no value (write it like sslmode=...)']),
+    "ledger with another sslmode": (server("ledger.lan/points?sslmode=verify_full"), ['shop.toml:5: ledger.url: sslmode cannot be "verify_full" (one of disable, allow, prefer, require, verify-ca, verify-full)']),
+    **{
+        f"ledger at {where}": (server(where), [f'shop.toml:5: ledger.url: "{port}" is no port (a number from 1 to 65535, after the host and a colon)'])
+        for where, port in (("a:0/x", "0"), ("a,b:65536/x", "65536"), ("a:5432x/x", "5432x"), ("[::1]:-1/x", "-1"), ("::1/x", ":1"), ("a/x?port=1,99999", "99999"))
+    },
+    "ledger at half an address": (server("[::1/x"), ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "postgresql://tilltap@ledger.lan/loyalty")']),
     "spool of a file": (f'{GOOD}[ledger]\nspool = "spool.db"\npassword_file = "x"\n', ["shop.toml:5: ledger.spool: is for a PostgreSQL ledger only (remove it, or correct ledger.url)", "shop.toml:6: ledger.password_file: is for a PostgreSQL ledger only (remove it, or correct ledger.url)"]),
     # --- promised by the contract, not there yet
     "tcp": (f'{GOOD}[pos]\ntcp = "127.0.0.1:7446"\n', ["shop.toml:5: pos.tcp: not available yet (remove it; a later version will bring it)"]),
@@ -326,35 +346,71 @@ def test_mistakes(case):
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        GOOD,
-        EARN + REWARD + LOYALTY + READER,
-        earn("visit = 1"),
-        earn('spend = "1"\npoints = 0\nvisit = 0'),
+GOOD_FILES = {
+    "the least": (GOOD, "program.earn", Earn(spend=1000, points=1)),
+    "a reward": (EARN + REWARD + LOYALTY + READER, "program.rewards", (Reward("a", "£5 off", 5, 500),)),
+    "a reader": (GOOD + READER, "readers", (VtapSettings("vtap", "/dev/ttyACM0"),)),
+    "visits alone": (earn("visit = 1"), "program.earn", Earn(None, visit=1)),
+    "no points": (earn('spend = "1"\npoints = 0\nvisit = 0'), "program.earn", Earn(spend=100, points=0)),
+    "inline tables": (
         'program = {earn = {visit = 1}}\nloyalty = {url = "http://[::1]:7447"}',
-        program('currency = "XYZ"'),
-        loyalty('url = "http://127.8.9.10:1/base/"'),
-        loyalty('url = "http://LOCALHOST:65535"'),
+        "loyalty.url", "http://[::1]:7447",
+    ),
+    "any currency": (program('currency = "XYZ"'), "program.currency", Currency("XYZ")),
+    "loopback": (loyalty('url = "http://127.8.9.10:1/base/"'), "loyalty.url", "http://127.8.9.10:1/base"),
+    "loopback by name": (loyalty('url = "http://LOCALHOST:65535"'), "loyalty.url", "http://LOCALHOST:65535"),
+    "no messages": (
         messages('earned = ""\nreached = ""\nredeemed = ""\nprompt = ""\nreceipt = ""'),
-        messages('earned = "Hi {earned}!"\nprompt = "?"\nreceipt = "{balance}"'),
-        messages(f'earned = "12345"\nreached = "{"é" * 350}"'),
-        messages('earned = "{{earned}}"'),
-        messages(f'earned = "{"x" * 341}"', provider="sandbox"),
+        "program.messages", Messages("", "", "", "", ""),
+    ),
+    "short for a screen": (messages('prompt = "?"\nreceipt = "{balance}"'), "program.messages.prompt", "?"),
+    "a push of 5": (messages('earned = "12345"'), "program.messages.earned", "12345"),
+    "a push of 350": (messages(f'reached = "{"é" * 350}"'), "program.messages.reached", "é" * 350),
+    "braces": (messages('earned = "{{earned}}"'), "program.messages.earned", "{{earned}}"),
+    "a push in training": (
+        messages(f'earned = "{"x" * 341}"', provider="sandbox"), "program.messages.earned", "x" * 341,
+    ),
+    "bare lines": (
         reader('port = "/dev/x"\nprefix = ""\npostfix = "%0D%0A"'),
+        "readers", (VtapSettings("vtap", "/dev/x", prefix="", postfix="%0D%0A"),),
+    ),
+    "a tape": (
         reader('driver = "replay"\ntape = "x"\nspeed = 2'),
+        "readers", (ReplaySettings("replay", "/etc/tilltap/x", speed=2.0),),
+    ),
+    "cards": (
         reader('driver = "pcsc"\nmatch = "ACR"\ncards = ["ndef", "uid"]\necp = "off"'),
+        "readers", (PcscSettings("pcsc", "ACR", ("ndef", "uid")),),
+    ),
+    "Apple's polling frame": (
         pcsc('ecp = "transparent"\necp_flags = ""\necp_code = 1'),
+        "readers", (PcscSettings("pcsc", "ACR", ecp="transparent", ecp_flags="", ecp_code=1),),
+    ),
+    "one pass type": (
         wallet('pass_type_id = "pass.x"\nkeys = ["a.pem"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"'),
+        "wallet.apple", AppleSettings(("pass.x",), ("a.pem",)),
+    ),
+    "pass types": (
         wallet('pass_type_id = ["pass.x", "pass.y"]\nkeys = ["a.pem", "/b.der"]'),
+        "wallet.apple", AppleSettings(("pass.x", "pass.y"), ("a.pem", "/b.der")),
+    ),
+    "the largest collector": (
         google('collector_id = "4294967295"\nobjects = ["customer", "loyalty"]\nkey_version = 0'),
-        f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n',
-        "\ufeff".removeprefix("\ufeff") + GOOD.replace("\n", "\r\n"),
-    ],
-)
-def test_good_files(text):
-    settings(text)
+        "wallet.google", GoogleSettings(2**32 - 1, ((0, "google.pem"),), ("customer", "loyalty")),
+    ),
+    **{
+        f"a ledger at {where}": (server(where), "ledger.url", f"postgresql://{where}")
+        for where in ("/x", "a,b:1/x", "till@[::1]:65535,a:/x?sslmode=verify-ca", "%2Frun%2Fpg:5433/x", "/x?host=/run/pg&port=5433,5434", "a?service=shop&target_session_attrs=read-write")
+    },
+    "the longest socket": (f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n', "pos.socket", Path("/" + "x" * 106)),
+    "lines as Windows ends them": (GOOD.replace("\n", "\r\n"), "program.earn", Earn(spend=1000, points=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GOOD_FILES)
+def test_good_files(case):
+    text, where, what = GOOD_FILES[case]
+    assert attrgetter(where)(settings(text)) == what
 
 
 # --- whatever comes in ----------------------------------------------------------------------------------

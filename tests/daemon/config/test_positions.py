@@ -241,16 +241,19 @@ def test_made_toml(table, data):
 
 @UNHURRIED
 @given(st.text(st.one_of(st.sampled_from("[]{}=,.'\"\\\n#ab \t\r"), st.characters())))
-def test_any_text_ends(text):
-    scan(text)
+def test_any_text_ends_with_lines_of_its_own(text):
+    found = scan(text)
+    assert found.headers <= found.lines.keys()
+    assert all(1 <= line <= 1 + text.count("\n") for line in found.lines.values())
 
 
-def test_deep_nesting_ends():
-    scan("a = " + "[" * 100_000)
-    scan("a = " + "{b=" * 100_000)
+@pytest.mark.parametrize("opening", ["[", "{b="])
+def test_deep_nesting_ends(opening):
+    found = scan(f"z = 1\na = {opening * 100_000}")
+    assert (found.lines["z",], found.lines["a",]) == (1, 2)
 
 
 def test_a_million_characters_take_no_time():
     text = "".join(f'[t{n}]\nk = "{"x" * 40}" # c\n' for n in range(20_000))
     assert len(scan(text).lines) == 40_000
-    scan('a = """' + '"' * 2 + "\\" * 500_001)
+    assert scan('a = """' + '"' * 2 + "\\" * 500_001).lines == {("a",): 1}

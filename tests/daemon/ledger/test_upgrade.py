@@ -220,7 +220,7 @@ def test_no_room_for_the_copy_leaves_the_ledger_alone(
 ) -> None:
     before = dump(file)
     next_release(monkeypatch, tmp_path)
-    monkeypatch.setattr(upgrade, "_name_of_copy", lambda _path, _schema: Path("/dev/full/ledger.bak"))
+    monkeypatch.setattr(upgrade, "free_name", lambda _path, _schema: Path("/dev/full/ledger.bak"))
     with pytest.raises(StartError, match=r"^backup /dev/full/ledger\.bak: .+ \(.+\)$"):
         open_and_close(file)
     assert dump(file) == before

@@ -9,6 +9,7 @@ import pytest
 from rigs.raw_service import RawService, reply
 from tilltap.errors import StartError
 from tilltap.loyalty import DEFAULT_URLS, make_provider
+from tilltap.loyalty.passentry import PassEntry
 from tilltap.loyalty.provider import Outcome
 
 
@@ -29,7 +30,10 @@ async def test_the_sandbox_speaks_passentry_with_and_without_a_key() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", DEFAULT_URLS)
 async def test_every_service_has_a_usual_address(name: str) -> None:
-    await make_provider(provider=name, url="", key="abc", ca_file=None).aclose()
+    provider = make_provider(provider=name, url="", key="abc", ca_file=None)
+    assert isinstance(provider, PassEntry)
+    assert provider._http.base == DEFAULT_URLS[name]
+    await provider.aclose()
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_port_in_use_is_one_line() -> None:
 def test_a_thread_starts_at_once_and_comes_back_under_the_same_address() -> None:
     began = time.monotonic()
     with SandboxServer() as sandbox:
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 1  # it needs 0.03
         url = sandbox.url
         assert httpx.get(f"{url}/").status_code == 200
         sandbox.service.create(NewPass("zoe", 3))

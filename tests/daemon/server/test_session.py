@@ -162,6 +162,7 @@ def test_what_was_sent_before_leaving_is_executed(served):
         for i in range(200):
             pos.write("sale.close", i, sale_id=str(i), total="8")
     eventually(lambda: len(served.desk.sales) == 200)
+    assert list(served.desk.sales) == [str(i) for i in range(200)]
 
 
 def test_leaving_in_the_middle_of_an_answer_troubles_nobody(served):
@@ -260,3 +261,4 @@ def test_half_open_clients_are_still_served(served, pos):
     pos.write("sale.close", 1, sale_id="1", total="8")
     pos.write("sale.close", 2, sale_id="2", total="8")
     eventually(lambda: len(served.desk.sales) == 2)
+    assert list(served.desk.sales) == ["1", "2"]

@@ -23,6 +23,15 @@ def raised(error, parse, data):
     assert type(caught.value) is error
 
 
+def accepted(error, check, *args):
+    """Whether `check` lets it pass; what it raises must be of this kind."""
+    try:
+        check(*args)
+    except error:
+        return False
+    return True
+
+
 def test_select():
     assert smarttap.SELECT.encode().hex() == "00a4040009a000000476d000011100"
     assert smarttap.MORE.encode().hex() == "90c0000000"
@@ -42,11 +51,7 @@ def test_select():
     ],
 )
 def test_versions(low, high, fine):
-    if fine:
-        smarttap.check_version(low, high)
-    else:
-        with pytest.raises(UnsupportedVersion):
-            smarttap.check_version(low, high)
+    assert accepted(UnsupportedVersion, smarttap.check_version, low, high) == fine
 
 
 def test_session_record():
@@ -65,11 +70,7 @@ def test_session_record():
     ],
 )
 def test_answers_follow(sent, got, fine):
-    if fine:
-        got.check_follows(sent)
-    else:
-        with pytest.raises(Replayed):
-            got.check_follows(sent)
+    assert accepted(Replayed, got.check_follows, sent) == fine
 
 
 def test_several_service_types_and_no_capabilities():

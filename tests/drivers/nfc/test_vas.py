@@ -114,15 +114,28 @@ def test_the_older_way_is_bound_to_the_pass_type_too():
     refused(Tampered, sealed(older=True), merchant=bytes(32))
 
 
-@pytest.mark.parametrize("version", [None, b"\x01\x00", b"\x01\x07", b"\x01"])
-def test_versions_spoken(version):
-    vas.check_version(version)
+@pytest.mark.parametrize(
+    ("version", "spoken"),
+    [
+        (None, True),
+        (b"\x01\x00", True),
+        (b"\x01\x07", True),
+        (b"\x01", True),
+        (b"", False),
+        (b"\x00\x01", False),
+        (b"\x02\x00", False),
+    ],
+)
+def test_versions(version, spoken):
+    assert _is_spoken(version) == spoken
 
 
-@pytest.mark.parametrize("version", [b"", b"\x00\x01", b"\x02\x00"])
-def test_versions_not_spoken(version):
-    with pytest.raises(UnsupportedVersion):
+def _is_spoken(version):
+    try:
         vas.check_version(version)
+    except UnsupportedVersion:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

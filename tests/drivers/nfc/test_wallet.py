@@ -18,6 +18,11 @@ ID = "pass.com.example"
 GKEY = GoogleKey(1, KEYS[0])
 
 
+def kept(fields, kind):
+    made = kind(**fields)
+    assert {name: getattr(made, name) for name in fields} == fields
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -33,7 +38,7 @@ GKEY = GoogleKey(1, KEYS[0])
     ],
 )
 def test_apple(fields):
-    AppleWallet(**({"pass_type_ids": (ID,), "keys": KEYS[:1]} | fields))
+    kept({"pass_type_ids": (ID,), "keys": KEYS[:1]} | fields, AppleWallet)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_apple_mistakes(field, fields):
     ],
 )
 def test_google(fields):
-    GoogleWallet(**({"collector_id": 20180608, "keys": (GKEY,)} | fields))
+    kept({"collector_id": 20180608, "keys": (GKEY,)} | fields, GoogleWallet)
 
 
 @pytest.mark.parametrize(

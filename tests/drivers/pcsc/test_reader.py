@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 
 import anyio
 import pytest
@@ -18,8 +16,8 @@ from anyio import to_thread
 from drivers.contract_suite import DriverContract, Rig
 from rigs import pcsc
 from rigs.pcsc import READ, Counting, LiftedAt, Stuck, android, iphone
+from rigs.reading import NO_PASS, Customers, apdus, apple, google, lifted_at_every_apdu, running, text_record
 from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
-from tilltap_drivers.nfc import converse
 from tilltap_drivers.nfc.phones import ApplePass, Device, IPhone, MuteCard, NdefTag, PaymentCard
 from tilltap_drivers.nfc.visits import AGAIN
 from tilltap_drivers.nfc.words import AUTHENTICATE, CHOOSE, UNLOCK
@@ -30,49 +28,9 @@ from tilltap_drivers.pcsc.virtual import Slot, VirtualReaders
 
 pytestmark = pytest.mark.anyio
 
-NO_PASS = ReadFailure("no-pass", "unknown-card", "card")
-
 
 def driver(readers: VirtualReaders, number: int = 0, *cards: str) -> PcscDriver:
     return PcscDriver(PcscSettings("desk", readers.names[number], cards), pcsc.wallet())
-
-
-@dataclass
-class Run:
-    """A run of a driver in the background, and what it has said."""
-
-    events: list[DriverEvent] = field(default_factory=list)
-    fault: ReaderFault | None = None
-
-    @property
-    def taps(self) -> list[DriverEvent]:
-        return [event for event in self.events if not isinstance(event, Health)]
-
-    async def until(self, condition: Callable[[], object], within: float = READ) -> None:
-        with anyio.move_on_after(within):
-            while not condition():  # noqa: ASYNC110 -- events are appended by another task
-                await anyio.sleep(0.005)
-        assert condition(), f"after {within} s: {self.events}, {self.fault}"
-
-
-@asynccontextmanager
-async def running(driver: PcscDriver) -> AsyncIterator[Run]:
-    """The driver, up."""
-    run = Run()
-
-    async def follow() -> None:
-        try:
-            async with aclosing(driver.reads()) as reads:
-                async for event in reads:
-                    run.events.append(event)
-        except ReaderFault as fault:
-            run.fault = fault
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(follow)
-        await run.until(lambda: run.events or run.fault)
-        yield run
-        group.cancel_scope.cancel()
 
 
 async def present(slot: Slot, device: Device) -> None:
@@ -95,30 +53,18 @@ async def each(count: int, visit: Callable[[VirtualReaders, int], Awaitable[None
 class TestContract(DriverContract):
     @pytest.fixture
     def rig(self, readers: VirtualReaders) -> Iterator[Rig]:
-        customers = Customers(readers)
+        customers = Phones(readers)
         yield Rig(driver(readers), [b"one", b"two"], customers.come, readers.stop, readers.start)
         customers.leave()
 
 
-class Customers:
-    """Two of them come, one after the other, with their phones."""
-
+class Phones(Customers):
     def __init__(self, readers: VirtualReaders) -> None:
+        super().__init__()
         self._readers = readers
         self._phones = iphone("one"), android("two")
-        self._thread: threading.Thread | None = None
 
-    def come(self) -> None:
-        self.leave()
-        self._thread = threading.Thread(target=self._tap)
-        self._thread.start()
-
-    def leave(self) -> None:
-        if self._thread:
-            self._thread.join()
-            self._thread = None
-
-    def _tap(self) -> None:
+    def tap(self) -> None:
         for phone in self._phones:
             self._readers.slots[0].present(phone)
             self._readers.slots[0].until_read(READ)
@@ -127,18 +73,12 @@ class Customers:
 
 # What a reader may meet in turn, and what must come of it.
 VISITORS: list[tuple[Callable[[str], Device], Callable[[str], list[DriverEvent]]]] = [
-    (iphone, lambda value: [PassRead(value.encode(), "apple-vas", index=1, slot=1)]),
-    (android, lambda value: [PassRead(value.encode(), "google-smart-tap", index=1, slot=1)]),
+    (iphone, lambda value: [apple(value)]),
+    (android, lambda value: [google(value)]),
     (lambda _: PaymentCard(), lambda _: [NO_PASS]),
     (lambda value: NdefTag(text_record(value)), lambda value: [PassRead(value.encode(), "card")]),
     (lambda _: MuteCard(), lambda _: [NO_PASS]),
 ]
-
-
-def text_record(text: str) -> bytes:
-    """An NFC Forum text record in English, as a message."""
-    payload = b"\x02en" + text.encode()
-    return b"\xd1\x01" + bytes((len(payload),)) + b"T" + payload
 
 
 READERS, PRESENTATIONS = 16, 200
@@ -228,17 +168,6 @@ async def test_what_the_customer_should_do_comes_as_a_sentence() -> None:
     await each(len(expected), visit)
 
 
-def apdus(phone: Device) -> int:
-    """How many a whole reading of the phone takes."""
-    counting, wallet = Counting(phone), pcsc.wallet()
-    conversation = converse.present(wallet, converse.prepare(wallet, pcsc.RANDOM, time.time))
-    command = next(conversation)
-    with suppress(StopIteration):
-        while True:
-            command = conversation.send(counting.answer(command))
-    return len(counting.commands)
-
-
 @pytest.mark.parametrize("make", [iphone, android])
 async def test_lifted_at_every_apdu_it_is_unreadable_or_nothing_and_the_next_tap_counts(
     make: Callable[[str], Device],
@@ -261,11 +190,7 @@ async def test_lifted_at_every_apdu_it_is_unreadable_or_nothing_and_the_next_tap
         assert len(phone.commands) == index + 1
 
     await each(len(cases), visit)
-    first, *middle, last = said
-    assert first == []  # it had said nothing: it may have been anything
-    assert {(tap.status, tap.reason) for taps in middle for tap in taps} == {("unreadable", "removed")}
-    assert [len(taps) for taps in middle] == [1] * len(middle)
-    assert [tap.value for tap in last] == [b"cut"]  # it had said everything
+    lifted_at_every_apdu(said)
 
 
 async def test_cards_count_only_when_they_are_asked_for() -> None:

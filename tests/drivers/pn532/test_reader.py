@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -14,10 +12,10 @@ import pytest
 from anyio import to_thread
 
 from drivers.contract_suite import DriverContract, Rig
-from rigs import pn532
-from rigs.pcsc import COLLECTOR, GOOGLE_KEY, RANDOM, Counting, android, iphone, wallet
-from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
-from tilltap_drivers.nfc import converse
+from rigs import pn532, reading
+from rigs.pcsc import COLLECTOR, GOOGLE_KEY, READ, Counting, LiftedAt, android, iphone, wallet
+from rigs.reading import NO_PASS, Customers, Run, apdus, apple, google, lifted_at_every_apdu, text_record
+from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReadFailure
 from tilltap_drivers.nfc.phones import Device, MuteCard, NdefTag, PaymentCard
 from tilltap_drivers.nfc.visits import AGAIN, BLINK
 from tilltap_drivers.nfc.wallet import GoogleKey, GoogleWallet, Wallet
@@ -26,103 +24,42 @@ from tilltap_drivers.pn532.line import RAISED_BAUD
 from tilltap_drivers.pn532.reader import Pn532Driver
 from tilltap_drivers.pn532.settings import Pn532Settings
 from tilltap_drivers.pn532.simulator import Pn532Simulator
-from tilltap_drivers.pn532.virtual import Lifted
 from tilltap_drivers.polling import ecp
 
 pytestmark = pytest.mark.anyio
 
 UP = Health("up", identity="PN532v1.6")
-NO_PASS = ReadFailure("no-pass", "unknown-card", "card")
-READ = 5.0
 
 
 def driver(board: Pn532Simulator, *cards: str, baud: int = 115200, own: Wallet | None = None) -> Pn532Driver:
     return Pn532Driver(Pn532Settings("counter", str(board.link), baud, cards), own or wallet())
 
 
-@dataclass
-class Run:
-    """A run of a driver in the background, and what it has said."""
-
-    events: list[DriverEvent] = field(default_factory=list)
-    fault: ReaderFault | None = None
-
-    @property
-    def taps(self) -> list[DriverEvent]:
-        return [event for event in self.events if not isinstance(event, Health)]
-
-    async def until(self, condition: Callable[[], object], within: float = READ) -> None:
-        with anyio.move_on_after(within):
-            while not condition():  # noqa: ASYNC110 -- events are appended by another task
-                await anyio.sleep(0.005)
-        assert condition(), f"after {within} s: {self.events}, {self.fault}"
-
-
 @asynccontextmanager
 async def running(driver: Pn532Driver) -> AsyncIterator[Run]:
-    run = Run()
-
-    async def follow() -> None:
-        try:
-            async with aclosing(driver.reads()) as reads:
-                async for event in reads:
-                    if event != Health("up"):  # its name follows
-                        run.events.append(event)
-        except ReaderFault as fault:
-            run.fault = fault
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(follow)
-        await run.until(lambda: run.events or run.fault)
+    """It ends at once, whatever the chip is doing; "up" is said again with its name."""
+    async with reading.running(driver, passing_over=Health("up"), ends_within=0.5) as run:
         yield run
-        began = time.monotonic()
-        group.cancel_scope.cancel()
-    assert time.monotonic() - began < 0.5
 
 
 async def take_away(board: Pn532Simulator) -> None:
     await to_thread.run_sync(pn532.take_away, board)
 
 
-def text_record(text: str) -> bytes:
-    payload = b"\x02en" + text.encode()
-    return b"\xd1\x01" + bytes((len(payload),)) + b"T" + payload
-
-
-def apple(value: str) -> PassRead:
-    return PassRead(value.encode(), "apple-vas", index=1, slot=1)
-
-
-def google(value: str) -> PassRead:
-    return PassRead(value.encode(), "google-smart-tap", index=1, slot=1)
-
-
 class TestContract(DriverContract):
     @pytest.fixture
     def rig(self, board: Pn532Simulator) -> Iterator[Rig]:
-        customers = Customers(board)
+        customers = Phones(board)
         yield Rig(driver(board), [b"one", b"two"], customers.come, board.unplug, board.plug)
         customers.leave()
 
 
-class Customers:
-    """Two of them come, one after the other, with their phones."""
-
+class Phones(Customers):
     def __init__(self, board: Pn532Simulator) -> None:
+        super().__init__()
         self._board = board
-        self._thread: threading.Thread | None = None
 
-    def come(self) -> None:
-        self.leave()
-        self._thread = threading.Thread(target=self._tap)
-        self._thread.start()
-
-    def leave(self) -> None:
-        if self._thread:
-            self._thread.join()
-            self._thread = None
-
-    def _tap(self) -> None:
+    def tap(self) -> None:
         for phone in (iphone("one"), android("two")):
             self._board.present(LeavesWhenRead(phone, self._board))
             until = time.monotonic() + READ
@@ -230,31 +167,6 @@ async def test_cards_count_only_when_they_are_asked_for(board: Pn532Simulator) -
             board.remove()
 
 
-class LiftedAt(Counting):
-    """A device that is lifted at its APDU number `index`: before it has answered it, or just after."""
-
-    def __init__(self, device: Device, index: int, *, answered: bool) -> None:
-        super().__init__(device)
-        self._index, self._answered = index, answered
-
-    def answer(self, command: bytes) -> bytes:
-        answer = super().answer(command)
-        if len(self.commands) - 1 < self._index:
-            return answer
-        raise Lifted(answer if self._answered else b"")
-
-
-def apdus(phone: Device) -> int:
-    """How many a whole reading of the phone takes."""
-    counting, own = Counting(phone), wallet()
-    conversation = converse.present(own, converse.prepare(own, RANDOM, time.time))
-    command = next(conversation)
-    with suppress(StopIteration):
-        while True:
-            command = conversation.send(counting.answer(command))
-    return len(counting.commands)
-
-
 @pytest.mark.parametrize("make", [iphone, android])
 async def test_lifted_at_every_apdu_it_is_unreadable_or_nothing_and_the_next_tap_counts(
     tmp_path: Path, make: Callable[[str], Device]
@@ -285,11 +197,7 @@ async def test_lifted_at_every_apdu_it_is_unreadable_or_nothing_and_the_next_tap
     async with anyio.create_task_group() as group:
         for number in range(len(cases)):
             group.start_soon(visit, number)
-    first, *middle, last = said
-    assert first == []
-    assert {(tap.status, tap.reason) for taps in middle for tap in taps} == {("unreadable", "removed")}
-    assert [len(taps) for taps in middle] == [1] * len(middle)
-    assert [tap.value for tap in last] == [b"cut"]
+    lifted_at_every_apdu(said)
 
 
 @pytest.mark.parametrize("noise", [b"\x00", b"\x00\x00\xff", b"\x00\xff\x00\xff\xff\xff", bytes(range(256))])
@@ -323,6 +231,7 @@ async def test_a_chip_that_falls_silent_is_told_once_and_found_again(board: Pn53
         await run.until(lambda: run.events[2:] == [UP])
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_a_chip_that_never_answered_is_silent_and_no_fault(board: Pn532Simulator) -> None:
@@ -339,6 +248,7 @@ async def test_a_chip_that_lost_power_and_its_settings_is_set_up_again(board: Pn
         await run.until(lambda: run.events[-1] == UP and len(run.events) == 3)
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_another_chip_is_the_wrong_device(board: Pn532Simulator) -> None:
@@ -362,6 +272,7 @@ async def test_a_chip_at_another_speed_is_brought_to_that_of_the_configuration(
         assert board.chip.speed == baud
         board.present(iphone("one"))
         await run.until(lambda: run.taps)
+        assert run.taps == [apple("one")]
 
 
 async def test_a_run_that_ends_leaves_the_chip_asleep_and_the_field_off(board: Pn532Simulator) -> None:

@@ -95,10 +95,12 @@ def test_who_was_let_go_answers_again_only_after_the_field_was_off() -> None:
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.booleans())
-def test_whatever_it_is_sent_it_never_raises(commands: list[bytes], held: bool) -> None:
-    chip = awake()
+def test_whatever_it_is_sent_it_answers_in_frames(commands: list[bytes], held: bool) -> None:
+    chip, heard = awake(), Frames()
     if held:
         chip.present(iphone("one"))
     for command in commands:
-        said(chip, frame(b"\xd4" + command))
-        said(chip, command)
+        for data in (frame(b"\xd4" + command), command):
+            answers = said(chip, data)
+            read = heard.feed(answers)
+            assert sum(map(len, read)) == len(answers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tilltap_drivers.nfc.phones.android import Android, GooglePass
 from tilltap_drivers.nfc.phones.cards import MuteCard, NdefTag, PaymentCard
-from tilltap_drivers.nfc.phones.device import Device, Random
+from tilltap_drivers.nfc.phones.device import Device, Lifted, Random
 from tilltap_drivers.nfc.phones.iphone import ApplePass, IPhone
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Device",
     "GooglePass",
     "IPhone",
+    "Lifted",
     "MuteCard",
     "NdefTag",
     "PaymentCard",

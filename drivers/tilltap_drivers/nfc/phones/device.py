@@ -31,6 +31,14 @@ class Device(Protocol):
         ...
 
 
+class Lifted(Exception):
+    """Raised by a device's `answer`: it leaves the field in the middle of the exchange, or after `last`."""
+
+    def __init__(self, last: bytes = b"") -> None:
+        super().__init__()
+        self.last = last
+
+
 @dataclass(frozen=True)
 class Apdu:
     """A command taken apart; `lc` and `data` may disagree, which the device has to see."""
