@@ -72,6 +72,7 @@ def test_blobs_on_the_pos_socket(noisy: Shop) -> None:
                 assert all(("error" in reply) != ("result" in reply) for reply in pos.read_all())
                 sender.join(START)
             assert bystander.result("sale.open", sale_id=f"n{n}", total="1.00")["state"] == "open"
+    noisy.events.wait(lambda e: e.method == "sale" and e.params["sale_id"] == f"n{BLOBS - 1}")
     assert len(noisy.events.of("sale")) == BLOBS
     assert noisy.stop() == 0
 
