@@ -202,8 +202,8 @@ def take_tap(tx: Tx, sale: Sale, customer_id: int, tap_id: str) -> None:
     _put_customer(tx, sale, Found(customer_id, tap_id))
     _accept_automatic(tx, sale)
     book.save_sale(tx, sale)
-    if sale.reward:
-        ripple(tx, customer_id, skip=sale)
+    if sale.reward and sale.customer_id:
+        ripple(tx, sale.customer_id, skip=sale)
 
 
 # -- the parts ------------------------------------------------------------------------------------------
@@ -280,15 +280,17 @@ def _take(sale: Sale, reward_id: str, points: int) -> None:
 
 def _put_customer(tx: Tx, sale: Sale, who: Found) -> None:
     book.lock(tx, who.customer_id)
-    if who.customer_id != sale.customer_id:
+    # Until we had the lock, another till could find out that this is another customer.
+    customer_id = book.customer(tx, who.customer_id).id if who.customer_id else None
+    if customer_id != sale.customer_id:
         sale.let_go()
-        sale.declined, sale.customer_id = "[]", who.customer_id
+        sale.declined, sale.customer_id = "[]", customer_id
     if who.tap_id:
         tap = book.tap(tx, sale.till, who.tap_id)
         if tap:
             book.set_tap(tx, sale.till, tap.tap_id, status=tap.status, sale=sale.sale_id)
-    if who.customer_id:
-        book.use_taps_of(tx, sale.till, who.customer_id)
+    if customer_id:
+        book.use_taps_of(tx, sale.till, customer_id)
 
 
 def _drop_unfit_reward(tx: Tx, sale: Sale) -> None:
@@ -366,6 +368,7 @@ def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
     if sale.state == "refunded" or sale.closed is None or sale.closed <= tx.now - LATE_ATTACH_S:
         raise _not_open(sale)
     program = book.program(tx, sale.program)
+    book.lock(tx, who.customer_id)
     customer = book.customer(tx, who.customer_id)
     facts = account(tx, customer)
     left = (sale.paid or 0) - sale.refunded
