@@ -27,7 +27,7 @@ SECRETS = frozenset(
 )
 
 _FORM = re.compile(
-    r"[a-z]+:// (?:(?P<user>[^@/]*)@)? (?P<hosts>[^/?]*) (?:/[^?]*)? (?:\?(?P<query>.*))?", re.VERBOSE
+    r"[a-z]+:// (?:(?P<user>[^@/]*)@)? (?P<hosts>[^/?]*) (?P<path>/[^?]*)? (?:\?(?P<query>.*))?", re.VERBOSE
 )
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
 
@@ -40,9 +40,10 @@ class Address:
         form = _FORM.fullmatch(url)
         if form is None:
             raise ValueError("no address")
-        self.has_password = ":" in (form["user"] or "")
+        # An `@` behind the hosts' place: what stands before it is a password with a `/` in it.
+        self.has_password = ":" in (form["user"] or "") or "@" in form["hosts"] + (form["path"] or "")
         found = [_HOST.fullmatch(host) for host in form["hosts"].split(",")]
-        if None in found:
+        if None in found and not self.has_password:
             raise ValueError("no host")
         self.options = [_option(word) for word in form["query"].split("&")] if form["query"] else []
         self.ports = [match["port"] or "" for match in found if match]

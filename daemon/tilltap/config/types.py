@@ -204,8 +204,8 @@ def _postgres_url(url: str) -> str:
         refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
     if address.holds_secret:
         refuse("must not hold a password", "put it in a file and name that in ledger.password_file")
-    for port in address.bad_ports():
-        refuse(f"{shown(port)} is no port", "a number from 1 to 65535, after the host and a colon")
+    if any(address.bad_ports()):
+        refuse("has a port that is none", "a number from 1 to 65535, after the host and a colon")
     for name, option in address.options:
         if name not in OPTIONS:
             known = did_you_mean(name, sorted(OPTIONS)) or "see the parameters of libpq"

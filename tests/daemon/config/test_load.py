@@ -301,8 +301,12 @@ CASES = {
     "ledger with an option without a value": (server("ledger.lan/points?sslmode"), ['shop.toml:5: ledger.url: option "sslmode" has no value (write it like sslmode=...)']),
     "ledger with another sslmode": (server("ledger.lan/points?sslmode=verify_full"), ['shop.toml:5: ledger.url: sslmode cannot be "verify_full" (one of disable, allow, prefer, require, verify-ca, verify-full)']),
     **{
-        f"ledger at {where}": (server(where), [f'shop.toml:5: ledger.url: "{port}" is no port (a number from 1 to 65535, after the host and a colon)'])
-        for where, port in (("a:0/x", "0"), ("a,b:65536/x", "65536"), ("a:5432x/x", "5432x"), ("[::1]:-1/x", "-1"), ("::1/x", ":1"), ("a/x?port=1,99999", "99999"))
+        f"ledger at {where}": (server(where), ["shop.toml:5: ledger.url: has a port that is none (a number from 1 to 65535, after the host and a colon)"])
+        for where in ("a:0/x", "a,b:65536/x", "a:5432x/x", "[::1]:-1/x", "::1/x", "a/x?port=1,99999")
+    },
+    **{
+        f"ledger password with a slash, {where}": (server(where), ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"])
+        for where in ("till:Zm9v/c2VjcmV0@ledger.lan/points", "till:123/45@ledger.lan/points", "till:a@b/c@ledger.lan/points", "till:[a/b@ledger.lan/points")
     },
     "ledger at half an address": (server("[::1/x"), ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "postgresql://tilltap@ledger.lan/loyalty")']),
     "spool of a file": (f'{GOOD}[ledger]\nspool = "spool.db"\npassword_file = "x"\n', ["shop.toml:5: ledger.spool: is for a PostgreSQL ledger only (remove it, or correct ledger.url)", "shop.toml:6: ledger.password_file: is for a PostgreSQL ledger only (remove it, or correct ledger.url)"]),
