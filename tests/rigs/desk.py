@@ -19,6 +19,7 @@ import anyio.lowlevel
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tilltap.caller import caller
+from tilltap.clock import time_to_answer
 from tilltap.errors import CallError, ParamError
 from tilltap.events import Event, Hub
 from tilltap.model import Currency, Peer, Who
@@ -35,6 +36,7 @@ class MemoryDesk:
     hub: Hub = field(default_factory=lambda: Hub(0))
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     callers: set[int | None] = field(default_factory=set)
+    patience: list[float] = field(default_factory=list)  # seconds that each page of old events may take
     gates: dict[str, anyio.Event] = field(default_factory=dict)
     faults: dict[str, Exception] = field(default_factory=dict)
     sales: dict[str, Json] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class MemoryDesk:
 
     async def events(self, after: int, limit: int) -> list[Event]:
         await self._arrived("events", after, limit)
+        self.patience.append(time_to_answer())
         return [e for e in self.log if e.seq > after][:limit]
 
     async def oldest_event(self) -> int:

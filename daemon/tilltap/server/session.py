@@ -8,6 +8,7 @@ We end it by shutting the socket down, not by cancelling a read or a write: ever
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections import deque
 from contextlib import suppress
@@ -113,7 +114,8 @@ class Session:
 
     def _hear_no_more(self, *, overlong: bool) -> None:
         self._pause()
-        self._heard_all.set_result(overlong)
+        if not self._heard_all.done():  # the session is being cancelled
+            self._heard_all.set_result(overlong)
 
     def _go_on(self) -> None:
         """Begins the calls received, as far as there is room, and listens for more once all are begun."""
@@ -204,6 +206,7 @@ class Session:
         self._tasks.start_soon(self._stream, self._streaming)
 
     async def _stream(self, scope: anyio.CancelScope) -> None:
+        answer_within(math.inf)  # the call is answered: who reads slowly is not cut off for that
         with scope:
             try:
                 while not (scope.cancel_called or self._outbox.abandoned):

@@ -1,6 +1,7 @@
 """`watch`: the snapshot first, then every event once and in order, whatever happens meanwhile."""
 
 import threading
+from math import inf
 
 import anyio
 import pytest
@@ -47,6 +48,13 @@ def test_missed_events_come_right_after_the_snapshot(served, pos):
     assert seqs(pos, 3) == [3, 4, 5]
     publish(served, 1)
     assert seqs(pos, 1) == [6]
+
+
+def test_who_reads_slowly_is_not_held_to_the_time_that_a_call_has(served, pos):
+    publish(served, RING + stream.PAGE)
+    pos.result("watch", after=0)
+    seqs(pos, RING + stream.PAGE)
+    assert set(served.desk.patience) == {inf}
 
 
 def test_a_missed_tap_is_stale_and_a_live_one_is_not(served, pos):
