@@ -141,10 +141,31 @@ class Store:
 
     async def look(self, fn: Callable[[Tx], T]) -> T:
         """`fn`, which only reads, beside the store thread: from one moment, however long it takes; one at a
-        time.
+        time, also when nobody waits for the last one any more.
         """
-        async with self._looking:
-            return await asyncio.to_thread(self._look, fn)
+        await self._looking.acquire()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def ended(value: Any, error: Exception | None) -> None:
+            self._looking.release()
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        def work() -> None:
+            try:
+                end = self._look(fn), None
+            except Exception as error:
+                end = None, error  # type: ignore[assignment]
+            with suppress(RuntimeError):  # the loop is closed: the daemon does not wait for a reader
+                loop.call_soon_threadsafe(ended, *end)
+
+        threading.Thread(target=work, name="look", daemon=True).start()
+        return await future
 
     def _look(self, fn: Callable[[Tx], T]) -> T:
         now, at = self.clock.steady(), rfc3339(self.clock.wall())

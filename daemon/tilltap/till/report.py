@@ -134,7 +134,7 @@ def by_till(day: Day) -> dict[str | None, Figures]:
         of(sold.till).sell(sold)
     where: dict[tuple[str, str, str], str] = {}
     for handed in day.handed:
-        of(handed.till).refunds += 1
+        of(handed.till).refunds += handed.amount > 0
         of(handed.till).refunded += handed.amount
         where[handed.sale_till, handed.sale_id, handed.at] = handed.till
     for changed in day.changed:

@@ -7,6 +7,8 @@ import tempfile
 import threading
 import time as clock
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tilltap.errors import CallError
 from tilltap.ledger.book import report as rows
 from tilltap.ledger.engine import Tx
 from tilltap.model import Who
+from tilltap.till import refunds
 from tilltap.till.offline import Close
 
 pytestmark = pytest.mark.anyio
@@ -262,6 +265,18 @@ async def test_a_refund_is_in_the_day_on_which_the_money_was_handed_back(shop: H
     assert await said(shop) == {"refunds": 1, "refunded": 1500, "taken_back": 1, "returned": 5}
 
 
+@_SHARED
+async def test_a_reward_given_back_without_money_is_at_the_till_that_gave_it_back(shop: House) -> None:
+    await shop.call("sale.open", sale_id="1", total="5.00", value="ana")
+    await shop.call("sale.accept", sale_id="1", reward="five-off")
+    assert (await shop.call("sale.close", sale_id="1"))["paid"] == "0.00"
+    other = replace(shop.till.shop, till="till-2")
+    await shop.store.run(lambda tx: refunds.refund(tx, other, "1", "r", "till-1", None))
+    tills = {t["till"]: t for t in (await shop.call("report"))["tills"]}
+    assert {name: t["points"]["returned"] for name, t in tills.items() if name} == {"till-1": 0, "till-2": 5}
+    assert [t["money"]["refunds"] for t in tills.values()] == [0] * len(tills)
+
+
 async def test_a_late_attach_is_in_the_day_of_its_sale(shop: House) -> None:
     at(shop, "2026-11-21T23:55:00")
     await shop.call("sale.close", sale_id="1", total="20.00")
@@ -348,6 +363,29 @@ async def test_a_report_sees_one_moment_and_no_close_waits_for_it(shop: House) -
     gate.set()
     assert await looking == (1, 1)
     assert await shop.store.look(lambda tx: len(rows.sold(tx, "2026", "2027"))) == 2
+
+
+async def test_one_report_at_a_time_also_when_nobody_waits_for_the_last(shop: House) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    running: list[int] = []
+
+    def read(_tx: Tx) -> int:
+        running.append(1)
+        begun.set()
+        assert gate.wait(20)
+        running.pop()
+        return len(running)
+
+    given_up = asyncio.create_task(shop.store.look(read))
+    await asyncio.to_thread(begun.wait, 20)
+    given_up.cancel()
+    with suppress(asyncio.CancelledError):
+        await given_up
+    next_one = asyncio.create_task(shop.store.look(read))
+    await asyncio.sleep(0)
+    assert len(running) == 1
+    gate.set()
+    assert await next_one == 0
 
 
 async def test_a_read_that_writes_is_refused(shop: House) -> None:

@@ -45,7 +45,7 @@ class Sold:
 
 
 class Handed(NamedTuple):
-    """Money handed back at `till` for a sale of `sale_till`."""
+    """Money handed back at `till` for a sale of `sale_till`; 0 for one that was paid by its reward alone."""
 
     till: str
     sale_till: str
@@ -115,9 +115,7 @@ _SOLD = Sql(
     .group_by(_s.till, _s.reward)
 )
 _HANDED = Sql(
-    select(_r.till, _r.sale_till, _r.sale_id, _r.at, _r.amount).where(
-        _r.at >= _p("begin"), _r.at < _p("end"), _r.amount > _ZERO
-    )
+    select(_r.till, _r.sale_till, _r.sale_id, _r.at, _r.amount).where(_r.at >= _p("begin"), _r.at < _p("end"))
 )
 _before = t.entry.alias().c
 _left = (
