@@ -49,8 +49,8 @@ TEXT_LIFE_S = 2 * 3600
 # Contract section 4: at most 3 pushes per pass and day, the last kept for `reached` and `redeemed`.
 PUSHES, EARN_PUSHES = 3, 2
 # A new balance may wait until the reply to the cashier is out, and while one call follows another: cashiers,
-# or a POS that catches up, go first. Waiting longer would be slower than the service takes changes.
-STAND_BACK_S, STAND_BACK_MOST_S = 0.05, 0.25
+# or a POS that catches up, go first. Ten passes a second are still begun, more than the service takes.
+STAND_BACK_S, STAND_BACK_MOST_S = 0.05, 0.1
 # The loop looks again at least this often, should a wake-up be lost.
 IDLE_S = 5.0
 # A service that never shows the text as it was sent (cut, retyped) must not be asked for ever.

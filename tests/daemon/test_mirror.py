@@ -108,7 +108,7 @@ async def test_a_sale_is_read_written_with_its_text_and_read_back(ana: House) ->
     assert ana.service.count("read") == 2
 
 
-async def test_calls_that_follow_one_another_go_before_the_mirror_for_a_quarter_second(ana: House) -> None:
+async def test_calls_that_follow_one_another_go_before_the_mirror_for_a_moment(ana: House) -> None:
     async with ana.mirroring():
         await anyio.sleep(1)
         began = asyncio.get_running_loop().time()
@@ -116,7 +116,7 @@ async def test_calls_that_follow_one_another_go_before_the_mirror_for_a_quarter_
             await sell(ana, f"burst-{n}")
             await anyio.sleep(0.02)
         first = ana.service.requests[0][0] - began
-        assert 0.25 <= first < 0.5
+        assert 0.1 <= first < 0.3
         assert ana.service.count("write") >= 1, "a till that never rests is not kept waiting for ever"
 
 
