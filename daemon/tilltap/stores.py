@@ -23,7 +23,7 @@ from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.spool_book import open_spool, own_spool
 from tilltap.ledger.store import Store
-from tilltap.ledger.upgrade import judge_shared, upgrade_file
+from tilltap.ledger.upgrade import judge_shared, judge_tables, upgrade_file
 from tilltap.loyalty.budget import Ask, grant
 
 # Where state lives unless systemd says otherwise (contract section 2, the default of ledger.url).
@@ -102,6 +102,8 @@ def recognise(tx: Tx, settings: Settings, where: str) -> None:
         judge_shared(schema, where)
     if not schema:
         book.put_meta(tx, "schema", str(tables.SCHEMA))
+    if schema == tables.SCHEMA:
+        judge_tables(tx, where)
     for key, value in own.items():
         was = book.meta(tx, key)
         if was is None:

@@ -156,6 +156,10 @@ class Tx:
         self.programs = store.programs
 
     @property
+    def dialect(self) -> str:
+        return self._dialect.name
+
+    @property
     def till(self) -> str:
         """The till whose daemon this is: events are about its own sales and taps only."""
         return self._store.till

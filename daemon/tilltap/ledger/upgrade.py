@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, literal_column, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tilltap.errors import StartError
 from tilltap.ledger import tables
 from tilltap.ledger.backup import copy_to, free_name, refuse_mixed
+from tilltap.ledger.engine import Sql, Tx
 from tilltap.ledger.postgres import AGAIN, Server
 
 log = structlog.get_logger("tilltap.ledger")
@@ -46,6 +47,32 @@ def judge_shared(found: int, where: str) -> None:
     if found < tables.SCHEMA:
         remedy = "when all tills have this tilltap: tilltap ledger upgrade"
         log.info("ledger of the release before", schema=found, remedy=remedy)
+
+
+_THERE = {
+    "sqlite": Sql(
+        select(literal_column("m.name"), literal_column("c.name"))
+        .select_from(text("sqlite_master m, pragma_table_info(m.name) c"))
+        .where(text("m.type = 'table'"))
+    ),
+    "postgresql": Sql(
+        select(literal_column("table_name"), literal_column("column_name"))
+        .select_from(text("information_schema.columns"))
+        .where(text("table_schema = current_schema()"))
+    ),
+}
+
+
+def judge_tables(tx: Tx, where: str) -> None:
+    """StartError for a ledger with our schema's number but not its columns: of a tilltap in the making."""
+    there = {tuple(row) for row in tx.all(_THERE[tx.dialect])}
+    for table in tables.metadata.sorted_tables:
+        for column in table.columns:
+            if (table.name, column.name) not in there:
+                raise StartError(
+                    f"{where}: of a tilltap that was never released, without {table.name}.{column.name}"
+                    " (begin a new ledger: balances are taken over from the service)"
+                )
 
 
 def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:

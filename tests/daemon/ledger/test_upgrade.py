@@ -137,6 +137,30 @@ def test_every_schema_is_kept_and_shared_with_the_one_before() -> None:
     assert max(1, tables.SCHEMA - 1) == tables.OLDEST_SHARED
 
 
+def test_a_ledger_of_a_tilltap_in_the_making_is_refused(tmp_path: Path) -> None:
+    open_and_close(tmp_path / "ledger.sqlite")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        connection.execute("ALTER TABLE refund DROP COLUMN uid")
+    with pytest.raises(StartError, match=r"never released, without refund\.uid \(begin a new ledger"):
+        open_and_close(tmp_path / "ledger.sqlite")
+
+
+def test_a_server_of_a_tilltap_in_the_making_is_refused(tmp_path: Path, postgres: Postgres) -> None:
+    url = postgres.database()
+
+    def begin() -> None:
+        store, _clock = open_shared(settings(tmp_path, url), lambda _tx, _first: None)
+        try:
+            store.begin(10)
+        finally:
+            store.close()
+
+    begin()
+    postgres.admin("ALTER TABLE refund DROP COLUMN uid", url.split("/")[3].partition("?")[0])
+    with pytest.raises(StartError, match=r"never released, without refund\.uid"):
+        begin()
+
+
 def test_a_new_ledger_is_what_released_ones_become(file: Path, engine: Engine) -> None:
     open_and_close(file)
     old, lock = sqlite_engine(file)
