@@ -116,8 +116,12 @@ _STALE_OPEN = Sql(
 _in_columns = attrgetter(*_SALE_COLUMNS)
 
 
-def _values(tx: Tx, item: Sale) -> dict[str, Any]:
-    """What to write of it; forgets what was read of it before."""
+def _values(item: Sale) -> dict[str, Any]:
+    return dict(zip(_SALE_COLUMNS, _in_columns(item), strict=True))
+
+
+def _forget(tx: Tx, item: Sale) -> None:
+    """What was read of a sale that is written now."""
     if item.is_open:
         tx.open_of.clear()
     else:
@@ -125,7 +129,6 @@ def _values(tx: Tx, item: Sale) -> dict[str, Any]:
         for customer_id, rows in list(tx.open_of.items()):
             if any((row.till, row.sale_id) == name for row in rows):
                 del tx.open_of[customer_id]
-    return dict(zip(_SALE_COLUMNS, _in_columns(item), strict=True))
 
 
 def sale(tx: Tx, till: str, sale_id: str) -> Sale | None:
@@ -146,11 +149,13 @@ def sale_to_change(tx: Tx, till: str, sale_id: str) -> Sale | None:
 
 
 def add_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_ADD_SALE, **_values(tx, item))
+    _forget(tx, item)
+    tx.run(_ADD_SALE, **_values(item))
 
 
 def save_sale(tx: Tx, item: Sale) -> None:
-    tx.run(_SAVE_SALE, **_values(tx, item))
+    _forget(tx, item)
+    tx.run(_SAVE_SALE, **_values(item))
 
 
 def current_sale(tx: Tx, till: str) -> Sale | None:
