@@ -43,8 +43,8 @@ _TO_CHIP = bytes.fromhex("FF000000")
 GUARD = 0.005
 
 # A reader that fails so often in a row, each time within so many seconds, is left to poll by itself; after a
-# failure it gets some time.
-TRIES, CALM, AGAIN = 3, 60.0, 1.0
+# failure it gets some time. One that works longer between two failures loses little, and is never given up.
+TRIES, CALM, AGAIN = 3, 10.0, 1.0
 
 # Phones in a row that broke off while pcscd saw them: once is a customer's hand.
 MEDDLED_WITH = 2
@@ -131,9 +131,9 @@ class Session:
         return self._say(transparent.find())
 
     def reset_field(self) -> None:
-        self._say(transparent.field_off())
+        self._say(transparent.field(on=False))
         time.sleep(FIELD_OFF)
-        self._say(transparent.field_on())
+        self._say(transparent.field(on=True))
         time.sleep(GUARD)
 
     def _uid(self) -> bytes:

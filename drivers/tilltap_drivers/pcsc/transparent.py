@@ -36,6 +36,10 @@ _OK = 0x9000
 # What a reader says of a command or an object that it does not know (ISO/IEC 7816-4), not of an empty field.
 _UNKNOWN = frozenset({0x6700, 0x6881, 0x6882, 0x6A80, 0x6A81, 0x6B00, 0x6D00, 0x6E00})
 
+# What a reader says where it has no session (ISO/IEC 7816-4: a command that is not allowed). Inferred: which
+# of them real readers give, and that none of them means an empty field.
+_NO_SESSION = frozenset({0x6900, 0x6982, 0x6985, 0x6986})
+
 # "Without the ISO-DEP prologue", bit 4 of the flags (90 02): sources differ in which byte it is. Most leave
 # the flags out, so that comes first; the others follow where the reader does not take the frame without.
 GUESSED_FLAGS = (b"", b"\x10\x00", b"\x00\x10")
@@ -71,53 +75,50 @@ def find_flags(frame: bytes) -> Talk[bytes]:
     """Those that the reader takes `frame` with, the field being on. Refused if with none."""
     status = _OK
     for flags in GUESSED_FLAGS:
-        status = yield from _announced(frame, flags)
+        status = yield from announce(frame, flags)
         if status not in _UNKNOWN:
             return flags
     raise Refused(f"it does not send Apple's polling frame ({status:04X})")
 
 
 def find() -> Talk[bool]:
-    """Asks once who is there, and activates it; whether anybody takes APDUs."""
-    answer = parse((yield _command(_PROTOCOL, (_SWITCH, _ISO_DEP))))
+    """Asks once who is there, and activates it; whether anybody takes APDUs. Refused."""
+    answer = _in_session((yield _command(_PROTOCOL, (_SWITCH, _ISO_DEP))))
     return answer.status == _OK
 
 
-def announce(frame: bytes, flags: bytes) -> Talk[None]:
-    """Sends a frame that nobody answers. Its last 2 bytes, the CRC_A, are the reader's to append, unless the
-    flags say otherwise.
+def announce(frame: bytes, flags: bytes) -> Talk[int]:
+    """Sends a frame that nobody answers; the reader's status for it. Refused.
+
+    Its last 2 bytes, the CRC_A, are the reader's to append, unless the flags say otherwise.
     """
-    yield from _announced(frame, flags)
+    _in_session((yield _command(_PROTOCOL, (_SWITCH, _RAW))))
+    chosen = [(_FLAGS, flags)] if flags else []
+    timer = (_TIMER, _NO_ANSWER.to_bytes(4, "little"))
+    sent = frame if any(byte & _NO_CRC for byte in flags) else frame[:-2]
+    answer = _in_session((yield _command(_EXCHANGE, *chosen, timer, (_TRANSCEIVE, sent))))
+    return answer.status
 
 
 def exchange(apdu: bytes, flags: bytes) -> Talk[bytes]:
-    """The phone's response, nothing if none came. Flags that are sent once are sent always: they may last."""
+    """The phone's response, nothing if none came. Refused.
+
+    Flags that are sent once are sent always: they may last.
+    """
     cleared = [(_FLAGS, bytes(len(flags)))] if flags else []
     timer = (_TIMER, _APDU.to_bytes(4, "little"))
-    answer = parse((yield _command(_EXCHANGE, *cleared, timer, (_TRANSCEIVE, apdu))))
+    answer = _in_session((yield _command(_EXCHANGE, *cleared, timer, (_TRANSCEIVE, apdu))))
     return answer.response or b"" if answer.status == _OK else b""
 
 
-def field_off() -> Talk[None]:
-    parse((yield _command(_SESSION, (_RF_OFF, b""))))
-
-
-def field_on() -> Talk[None]:
-    parse((yield _command(_SESSION, (_RF_ON, b""))))
+def field(*, on: bool) -> Talk[None]:
+    """Refused."""
+    _in_session((yield _command(_SESSION, (_RF_ON if on else _RF_OFF, b""))))
 
 
 def closing() -> Talk[None]:
     """The reader polls by itself again."""
     yield _command(_SESSION, (_END, b""))
-
-
-def _announced(frame: bytes, flags: bytes) -> Talk[int]:
-    parse((yield _command(_PROTOCOL, (_SWITCH, _RAW))))
-    chosen = [(_FLAGS, flags)] if flags else []
-    timer = (_TIMER, _NO_ANSWER.to_bytes(4, "little"))
-    sent = frame if any(byte & _NO_CRC for byte in flags) else frame[:-2]
-    answer = parse((yield _command(_EXCHANGE, *chosen, timer, (_TRANSCEIVE, sent))))
-    return answer.status
 
 
 def _command(part: int, *objects: tuple[int, bytes]) -> bytes:
@@ -127,6 +128,14 @@ def _command(part: int, *objects: tuple[int, bytes]) -> bytes:
     if len(data) <= 0xFF:
         return head + bytes((len(data),)) + data + b"\x00"
     return head + b"\x00" + len(data).to_bytes(2, "big") + data + b"\x00\x00"
+
+
+def _in_session(answer: bytes) -> Answer:
+    """Parsed. Refused also where the session has ended: another program may end it at any time."""
+    parsed = parse(answer)
+    if parsed.status in _NO_SESSION:
+        raise Refused(f"its transparent session does not last ({parsed.status:04X})")
+    return parsed
 
 
 def parse(answer: bytes) -> Answer:

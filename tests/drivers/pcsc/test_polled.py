@@ -324,6 +324,7 @@ REFUSALS: dict[str, tuple[Reader, str, str]] = {
     "one that is no Flomio": (Reader(Plain()), "flomio", f"it answers 6A81 to {FLOMIO[0]}{ANOTHER}"),
     "6D00": (Reader(Refusing(START, "6D00")), "transparent", f"it answers 6D00{ANOTHER}"),
     "a session that does not begin": (Reader(Refusing(START, "C003016900 9000")), "transparent", f"it begins no transparent session (6900){ANOTHER}"),
+    "a session that does not last": (Reader(Refusing("FFC20002048F020004", "6982")), "transparent", f"its transparent session does not last (6982){ANOTHER}"),
     "frames that it does not send": (Reader(Transparent(b"\x77\x77")), "transparent", f"it does not send Apple's polling frame (6A81){ANOTHER}"),
     "an answer that ends early": (Reader(Refusing(FRAME, "C003019000")), "transparent", f"its answer cannot be understood: data object C0 ends early{ANOTHER}"),
     "a status that is none": (Reader(Refusing(START, "C001019000")), "transparent", f"its answer cannot be understood: a status of 1 bytes{ANOTHER}"),
@@ -414,6 +415,26 @@ async def test_a_session_that_fails_is_begun_again_and_given_up_when_it_always_d
             firmware.field.present(android("two"))
             await run.until(lambda: len(run.taps) == 2)
         assert run.taps == [apple("one"), google("two")]
+
+
+@pytest.mark.parametrize("status", ["6982", "C003016985 9000"])
+async def test_a_session_that_ends_midway_is_begun_again_and_the_next_phone_is_read(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "AGAIN", 0.05)
+    monkeypatch.setattr(polled, "CALM", 0.2)  # each session below lasts longer
+    firmware = Transparent()
+    firmware.garble = lambda _, answer: bytes.fromhex(status) if answer == b"\x69\x82" else answer
+    with plugged(firmware):
+        async with running(driver()) as run:
+            for _ in range(polled.TRIES + 1):
+                firmware.field.announced.clear()
+                await run.until(lambda: len(firmware.field.announced) > 8)
+                firmware.session = firmware.on = False  # another program
+                await run.until(lambda: firmware.session)
+            firmware.field.present(iphone("one"), waits=True)
+            await run.until(lambda: run.taps)
+        assert (run.taps, run.remedies) == ([apple("one")], [])
 
 
 async def test_a_reader_that_takes_no_more_commands_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:

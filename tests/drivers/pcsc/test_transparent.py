@@ -16,6 +16,7 @@ ECP = bytes.fromhex("6A01000002E4D2")
 OK, NOBODY, UNKNOWN = "C0030090009000", "C0030164019000", "C003016A819000"
 END, START, RF_OFF, RF_ON = (f"FFC20000 02 {tag} 00 00" for tag in ("82", "81", "83", "84"))
 ACTIVATE, RAW = "FFC20002 04 8F020004 00", "FFC20002 04 8F020002 00"
+ENDED = "its transparent session does not last ({})"
 FRAME = "FFC20001 0E 5F4604 88130000 9505 6A01000002 00"
 
 
@@ -70,15 +71,36 @@ TALKS = {
     "finding nobody, as RC-S660 puts it": (transparent.find(), ["C003016A819000"], [ACTIVATE], False),
     "finding nobody, in the status of the command": (transparent.find(), ["6300"], [ACTIVATE], False),
     "finding a phone": (transparent.find(), ["C003009000 5F51053B80800101 9000"], [ACTIVATE], True),
-    "announcing": (transparent.announce(ECP, b""), [OK, NOBODY], [RAW, FRAME], None),
+    "finding no session": (transparent.find(), ["6982"], [ACTIVATE], ENDED.format("6982")),
+    "finding no session, as the object's status": (
+        transparent.find(),
+        ["C0030169859000"],
+        [ACTIVATE],
+        ENDED.format("6985"),
+    ),
+    "announcing": (transparent.announce(ECP, b""), [OK, NOBODY], [RAW, FRAME], 0x6401),
+    "announcing without a session": (transparent.announce(ECP, b""), ["6986"], [RAW], ENDED.format("6986")),
+    "announcing when the session ends": (
+        transparent.announce(ECP, b""),
+        [OK, "6982"],
+        [RAW, FRAME],
+        ENDED.format("6982"),
+    ),
+    "field off without a session": (transparent.field(on=False), ["6900"], [RF_OFF], ENDED.format("6900")),
+    "an APDU without a session": (
+        transparent.exchange(b"\x00", b""),
+        ["6982"],
+        ["FFC20001 0A 5F4604 80841E00 950100 00"],
+        ENDED.format("6982"),
+    ),
     "announcing with a CRC of our own": (
         transparent.announce(ECP, b"\x00\x11"),
         [OK, NOBODY],
         [RAW, "FFC20001 14 90020011 5F4604 88130000 9507 6A01000002E4D2 00"],
-        None,
+        0x6401,
     ),
-    "field off": (transparent.field_off(), [OK], [RF_OFF], None),
-    "field on": (transparent.field_on(), [OK], [RF_ON], None),
+    "field off": (transparent.field(on=False), [OK], [RF_OFF], None),
+    "field on": (transparent.field(on=True), [OK], [RF_ON], None),
     "closing": (transparent.closing(), [""], [END], None),
     "an APDU": (
         transparent.exchange(bytes.fromhex("00A40400"), b""),
@@ -172,7 +194,7 @@ def test_any_bytes_are_an_answer_or_refused(answer: bytes) -> None:
             transparent.find,
             lambda: transparent.announce(ECP, b"\x10\x00"),
             lambda: transparent.exchange(bytes(300), b""),
-            transparent.field_off,
+            lambda: transparent.field(on=False),
             transparent.closing,
         ]
     ),
