@@ -101,6 +101,11 @@ def escape_function(features: bytes) -> tuple[int, ...]:
     return ()
 
 
+def done(answer: bytes) -> bytes:
+    """What comes before the status 9000; nothing before another. Pure."""
+    return answer[:-2] if answer[-2:] == b"\x90\x00" else b""
+
+
 class Session:
     """The field of a reader in a transparent session. Refused, EscapeRefused, Stopped."""
 
@@ -137,8 +142,7 @@ class Session:
         time.sleep(GUARD)
 
     def _uid(self) -> bytes:
-        answer = self._escape(GET_UID) if self._wants_uid else b""
-        return answer[:-2] if answer[-2:] == b"\x90\x00" else b""
+        return done(self._escape(GET_UID)) if self._wants_uid else b""
 
     def _say(self, talk: Talk[transparent.T]) -> transparent.T:
         try:
@@ -173,8 +177,7 @@ def _acr122u(escape: Escape, stop: threading.Event) -> Iterator[Field]:
         raise Refused(f"package {package} is missing: pip install 'tilltap[pn532]'") from None
 
     def send(command: bytes) -> bytes:
-        answer = escape(_TO_CHIP + bytes((len(command),)) + command)
-        return answer[:-2] if answer[-2:] == b"\x90\x00" else b""
+        return done(escape(_TO_CHIP + bytes((len(command),)) + command))
 
     escape(_FIRMWARE)
     try:

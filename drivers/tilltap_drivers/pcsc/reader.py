@@ -16,7 +16,7 @@ from tilltap_drivers.io.worker import Stopped, Worker
 from tilltap_drivers.nfc.visits import BLINK, Transmit, Visits, again_after, observed
 from tilltap_drivers.nfc.wallet import CardReading, Wallet
 from tilltap_drivers.pcsc.names import find, matching
-from tilltap_drivers.pcsc.polled import GET_UID, Escape, configure, poll
+from tilltap_drivers.pcsc.polled import GET_UID, Escape, configure, done, poll
 from tilltap_drivers.pcsc.scard import Card, CardBusy, CardGone, Context, Direct, State
 from tilltap_drivers.pcsc.settings import PcscSettings
 
@@ -209,7 +209,7 @@ class _Watch:
             with self._context.connect(self._reader) as card:
                 self._say_busy(busy=False)
                 transmit = observed(_transmit(card), self._observe)
-                return self._visits.read(transmit, lambda: _uid(transmit))
+                return self._visits.read(transmit, lambda: done(transmit(GET_UID)))
         except CardBusy:
             self._say_busy(busy=True)
             return None
@@ -232,8 +232,3 @@ def _transmit(card: Card) -> Transmit:
             return b""
 
     return transmit
-
-
-def _uid(transmit: Transmit) -> bytes:
-    answer = transmit(GET_UID)
-    return answer[:-2] if answer[-2:] == b"\x90\x00" else b""
