@@ -295,7 +295,7 @@ class PcscReader(Table):
 class Pn532Reader(Table):
     """A PN532 board on a serial line; passes are decrypted on the till, with the keys of `[wallet]`.
 
-    An iPhone brings the pass up by itself.
+    An iPhone brings the pass up by itself, as documents say: nobody has tried it with a real board yet.
     """
 
     name: Name | None = Field(default=None, examples=["desk"])
