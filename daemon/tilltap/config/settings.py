@@ -227,8 +227,8 @@ def _reader(reader: model.Reader, name: str, base_dir: Path) -> ReaderSettings:
             tuple(reader.cards),
             reader.ecp,
             reader.ecp_code,
-            reader.ecp_flags,
-            tuple(reader.ecp_commands),
+            None if reader.ecp_flags is None else bytes.fromhex(reader.ecp_flags),
+            tuple(bytes.fromhex(command) for command in reader.ecp_commands),
         )
     if isinstance(reader, model.Pn532Reader):
         return Pn532Settings(name, _port(reader.port, base_dir), reader.baud, tuple(reader.cards))

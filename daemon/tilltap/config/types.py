@@ -20,12 +20,15 @@ from tilltap.config.mistakes import did_you_mean, shown
 from tilltap.config.postgres_url import OPTIONS, SSL_MODES, Address
 from tilltap.model import Currency
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
-from tilltap_drivers.pcsc.settings import COMMAND_LIMIT, FLAGS_BYTES
 
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
 SOCKET_PATH_BYTES = 107
 # Longest name of a thing: what a POS may send as an id (contract 3.1), and enough for a line on a receipt.
 NAME_CHARACTERS = 64
+# Bytes of a command to a PC/SC reader itself: an APDU without extended length (ISO/IEC 7816-4).
+COMMAND_LIMIT = 261
+# Bytes of the flags of a raw frame (PC/SC part 3, supplement 2).
+FLAGS_BYTES = 2
 
 
 def refuse(what: str, hint: str, *, key: str = "") -> Never:

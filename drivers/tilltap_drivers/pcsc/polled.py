@@ -1,7 +1,7 @@
 """A PC/SC reader that sends Apple's polling frame: the till polls through it, or tells it to do so itself.
 
 Everything here is an opt-in (`ecp`), because a reader may take such commands amiss, and comes from documents:
-nobody has tried it with a reader yet. What a reader refuses is told once, and it goes on without.
+nobody has tried it with a reader yet. What a reader refuses is in its remedy, and it goes on without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tilltap_drivers.nfc.errors import Removed
 from tilltap_drivers.nfc.wallet import Wallet
 from tilltap_drivers.pcsc import transparent
 from tilltap_drivers.pcsc.scard import Direct, EscapeRefused
-from tilltap_drivers.pcsc.settings import PcscSettings, from_hex
+from tilltap_drivers.pcsc.settings import PcscSettings
 from tilltap_drivers.pcsc.transparent import Refused, Talk
 from tilltap_drivers.polling import ecp
 from tilltap_drivers.polling.watch import FIELD_OFF, Field, Target, Watch, pause
@@ -119,7 +119,7 @@ class Session:
         self._flags = (
             self._say(transparent.find_flags(ecp.frame(wallet.apple.mode)))
             if settings.ecp_flags is None
-            else from_hex("ecp_flags", settings.ecp_flags)
+            else settings.ecp_flags
         )
 
     def find(self) -> Target | None:

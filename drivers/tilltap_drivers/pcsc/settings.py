@@ -11,13 +11,12 @@ ECP = ("off", "transparent", "acr122u", "flomio", "commands")
 
 # What Flomio's application sends: ECP version 1, terminal type 0, passes only; poll for passes
 # (ecp-and-pcsc.md, 3.5).
-FLOMIO = ("E000003B03010101", "E000003B03010200", "E000003B03010302", "E00000200145")
-
-# Bytes of a command to the reader itself: an APDU without extended length (ISO/IEC 7816-4).
-COMMAND_LIMIT = 261
-
-# Bytes of the flags of a raw frame (PC/SC part 3, supplement 2).
-FLAGS_BYTES = 2
+FLOMIO = (
+    bytes.fromhex("E000003B03010101"),
+    bytes.fromhex("E000003B03010200"),
+    bytes.fromhex("E000003B03010302"),
+    bytes.fromhex("E00000200145"),
+)
 
 # Commands sent to a reader when it is opened: each may take it a good part of a second.
 COMMANDS_LIMIT = 16
@@ -33,7 +32,8 @@ class PcscSettings:
     `match` is a part of the reader's name in pcscd, in any case. `cards`: what of an ordinary card counts as
     a customer's value, beside the passes of the wallet: the text of an NFC Forum tag (`ndef`), its chip's
     number (`uid`). `ecp`: one of `ECP`; `ecp_code`: the driver's function for commands to the reader, None to
-    find it; `ecp_flags`: of a transparent session, in hex, None to find them; `ecp_commands`: in hex.
+    find it; `ecp_flags`: of a transparent session, 2 bytes or none, None to find them; `ecp_commands`: 1
+    to 261 bytes each. The sizes of these two are checked where the configuration is read.
     """
 
     name: str
@@ -41,8 +41,8 @@ class PcscSettings:
     cards: tuple[str, ...] = ()
     ecp: str = "off"
     ecp_code: int | None = None
-    ecp_flags: str | None = None
-    ecp_commands: tuple[str, ...] = ()
+    ecp_flags: bytes | None = None
+    ecp_commands: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.match.strip():
@@ -54,26 +54,12 @@ class PcscSettings:
             raise ValueError(f"ecp: there is no '{self.ecp}' (one of: {', '.join(ECP)})")
         if self.ecp_code is not None and not 1 <= self.ecp_code <= LAST_FUNCTION:
             raise ValueError(f"ecp_code: is not a number from 1 to {LAST_FUNCTION}")
-        if self.ecp_flags is not None and len(from_hex("ecp_flags", self.ecp_flags)) not in (0, FLAGS_BYTES):
-            raise ValueError('ecp_flags: is not two bytes ("10 00"), and not empty')
         if (self.ecp == "commands") != bool(self.ecp_commands):
             raise ValueError('ecp_commands: goes with ecp = "commands", each needs the other')
         if len(self.ecp_commands) > COMMANDS_LIMIT:
             raise ValueError(f"ecp_commands: has more than {COMMANDS_LIMIT}")
-        for command in self.ecp_commands:
-            if not 1 <= len(from_hex("ecp_commands", command)) <= COMMAND_LIMIT:
-                raise ValueError(f"ecp_commands: a command is not 1 to {COMMAND_LIMIT} bytes")
 
     @property
     def commands(self) -> tuple[bytes, ...]:
         """What is sent to the reader when it is opened."""
-        commands = FLOMIO if self.ecp == "flomio" else self.ecp_commands
-        return tuple(from_hex("ecp_commands", command) for command in commands)
-
-
-def from_hex(key: str, text: str) -> bytes:
-    """Bytes as in manuals, with blanks or without; ValueError."""
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise ValueError(f'{key}: is not hexadecimal bytes ("E0 00 00 20 01 45")') from None
+        return FLOMIO if self.ecp == "flomio" else self.ecp_commands

@@ -285,7 +285,7 @@ CASES = {
     "polling frame without Apple's passes": (google('collector_id = "1"\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"\necp = "acr122u"'), ["shop.toml:10: reader[1].ecp: is for iPhones, and nobody asks them for a pass (add [wallet.apple], or remove it)"]),
     "polling frame of another driver": (reader('port = "/dev/x"\necp = "transparent"'), ['shop.toml:6: reader[1].ecp: unknown key (it belongs in [[reader]] with driver = "pcsc")']),
     "commands that are missing": (pcsc('ecp = "commands"'), ['shop.toml:10: reader[1].ecp: lacks the commands (write ecp_commands = ["E0 00 00 20 01 45"])']),
-    "commands that are none": (pcsc('ecp = "commands"\necp_commands = ["E0 0", ""]'), ['shop.toml:11: reader[1].ecp_commands[1]: "E0 0" is not bytes in hexadecimal (write it like "E0 00 00 20 01 45")', 'shop.toml:11: reader[1].ecp_commands[2]: has 0 bytes (a command has 1 to 261) (write it like "E0 00 00 20 01 45")']),
+    "commands that are none": (pcsc('ecp = "commands"\necp_commands = ["E0 0", "", "' + "00" * 262 + '"]'), ['shop.toml:11: reader[1].ecp_commands[1]: "E0 0" is not bytes in hexadecimal (write it like "E0 00 00 20 01 45")', 'shop.toml:11: reader[1].ecp_commands[2]: has 0 bytes (a command has 1 to 261) (write it like "E0 00 00 20 01 45")', 'shop.toml:11: reader[1].ecp_commands[3]: has 262 bytes (a command has 1 to 261) (write it like "E0 00 00 20 01 45")']),
     "keys of another way": (pcsc('ecp = "acr122u"\necp_flags = "10 00"\necp_commands = ["00"]'), ['shop.toml:11: reader[1].ecp_flags: is for ecp = "transparent" only (remove it, or correct ecp)', 'shop.toml:12: reader[1].ecp_commands: is for ecp = "commands" only (remove it, or correct ecp)']),
     "code without a way": (pcsc("ecp_code = 3500"), ['shop.toml:10: reader[1].ecp_code: is for ecp = "transparent" or "acr122u" or "flomio" or "commands" only (remove it, or correct ecp)']),
     "flags and code": (pcsc('ecp = "transparent"\necp_flags = "10"\necp_code = 0'), ['shop.toml:11: reader[1].ecp_flags: has 1 bytes, not 2 (write "10 00" or "00 10", or "" for none)', "shop.toml:12: reader[1].ecp_code: must be at least 1 (it is 0)"]),
@@ -388,7 +388,7 @@ GOOD_FILES = {
     ),
     "Apple's polling frame": (
         pcsc('ecp = "transparent"\necp_flags = ""\necp_code = 1'),
-        "readers", (PcscSettings("pcsc", "ACR", ecp="transparent", ecp_flags="", ecp_code=1),),
+        "readers", (PcscSettings("pcsc", "ACR", ecp="transparent", ecp_flags=b"", ecp_code=1),),
     ),
     "one pass type": (
         wallet('pass_type_id = "pass.x"\nkeys = ["a.pem"]\n[[reader]]\ndriver = "pcsc"\nmatch = "ACR"'),

@@ -217,7 +217,7 @@ ecp_commands = ["E0 00 00 20 01 45"]
         GoogleSettings(20180608, ((7, "new.pem"), (6, "google.pem")), ("generic", "loyalty")),
     )
     assert found.readers[-1] == PcscSettings(
-        "pcsc", "ACR1252", ("uid",), "commands", 3500, None, ("E0 00 00 20 01 45",)
+        "pcsc", "ACR1252", ("uid",), "commands", 3500, None, (b"\xe0\x00\x00\x20\x01\x45",)
     )
     assert settings(SMALLEST).wallet == WalletSettings()
 

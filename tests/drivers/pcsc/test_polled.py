@@ -269,7 +269,7 @@ async def test_a_chip_number_counts_where_it_is_asked_for() -> None:
 
 
 # The flags a reader wants, and those that are configured.
-FLAGS = [("", None), ("1000", None), ("0010", None), ("001C", "00 1C"), ("", "")]
+FLAGS = [(b"", None), (b"\x10\x00", None), (b"\x00\x10", None), (b"\x00\x1c", b"\x00\x1c"), (b"", b"")]
 
 # Under which functions a driver lets commands through, which it names when asked, and which is configured.
 FUNCTIONS = [((3500,), 0, None), ((1,), 0, None), ((77,), 77, None), ((2000,), 0, 2000)]
@@ -285,13 +285,13 @@ async def test_flags_and_the_drivers_function_are_found_or_configured() -> None:
 
     visits: list[tuple[Reader, Callable[[Run], Awaitable[None]], PcscSettings]] = []
     for wanted, flags in FLAGS:
-        firmware = Transparent(bytes.fromhex(wanted))
+        firmware = Transparent(wanted)
         settings = PcscSettings("desk", "x", ecp="transparent", ecp_flags=flags)
         visits.append((Reader(firmware), brings_a_pass(firmware.field), settings))
     # As one of Sony's is reported to say that nobody answers; then only the configured flags can be right.
     odd = Transparent()
     odd.garble = lambda _, answer: answer.replace(b"\x64\x01", b"\x6a\x81")
-    settings = PcscSettings("desk", "x", ecp="transparent", ecp_flags="")
+    settings = PcscSettings("desk", "x", ecp="transparent", ecp_flags=b"")
     visits.append((Reader(odd), brings_a_pass(odd.field), settings))
     for functions, feature, code in FUNCTIONS:
         firmware = Transparent()
@@ -321,7 +321,7 @@ REFUSALS: dict[str, tuple[Reader, str, str]] = {
     "a reader that knows no sessions": (Reader(Plain()), "transparent", f"it answers 6A81{ANOTHER}"),
     "one that is no ACR122U": (Reader(Plain()), "acr122u", f"the PN532 in it does not answer{ANOTHER}"),
     "one with another chip": (Reader(Acr122u(b"\x33\x01\x06\x07")), "acr122u", f"a PN533v1.6 is in it, not a PN532{ANOTHER}"),
-    "one that is no Flomio": (Reader(Plain()), "flomio", f"it answers 6A81 to {FLOMIO[0]}{ANOTHER}"),
+    "one that is no Flomio": (Reader(Plain()), "flomio", f"it answers 6A81 to {FLOMIO[0].hex().upper()}{ANOTHER}"),
     "6D00": (Reader(Refusing(START, "6D00")), "transparent", f"it answers 6D00{ANOTHER}"),
     "a session that does not begin": (Reader(Refusing(START, "C003016900 9000")), "transparent", f"it begins no transparent session (6900){ANOTHER}"),
     "a session that does not last": (Reader(Refusing("FFC20002048F020004", "6982")), "transparent", f"its transparent session does not last (6982){ANOTHER}"),
@@ -525,7 +525,7 @@ async def test_an_acr122u_polls_with_its_pn532_and_is_given_back() -> None:
 
 
 async def test_readers_with_the_frame_in_their_firmware_are_told_to_use_it() -> None:
-    own = ("E0 00 00 3B 03 01 01 01", "E0000020 0145")
+    own = (bytes.fromhex("E000003B03010101"), bytes.fromhex("E00000200145"))
 
     async def visit(run: Run) -> None:
         await run.until(lambda: run.taps)
@@ -535,7 +535,7 @@ async def test_readers_with_the_frame_in_their_firmware_are_told_to_use_it() -> 
         (FLOMIO, PcscSettings("desk", "x", ecp="flomio")),
         (own, PcscSettings("desk", "x", ecp="commands", ecp_commands=own)),
     ):
-        firmware = Configurable([bytes.fromhex(command) for command in commands])
+        firmware = Configurable(list(commands))
         firmware.field.present(iphone("one"), waits=True)
         visits.append((Reader(firmware), visit, settings))
     for run, (reader, _, settings) in zip(await each(visits), visits, strict=True):
