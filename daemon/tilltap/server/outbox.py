@@ -20,6 +20,7 @@ class Outbox:
     def __init__(self, send: Callable[[bytes], int]) -> None:
         self._send = send
         self._waiting = bytearray()
+        self._writing = False  # the writer has a chunk that is not out yet
         self._closed = False
         self.abandoned = False
         self._change = asyncio.Event()
@@ -31,7 +32,7 @@ class Outbox:
         """
         if self.abandoned:
             return
-        sent = 0 if self._waiting else self._send(line)
+        sent = 0 if self._waiting or self._writing else self._send(line)
         if sent < len(line):
             self._waiting += line[sent:]
             self._changed()
@@ -46,11 +47,13 @@ class Outbox:
             await self._change.wait()
 
     async def take(self) -> bytes:
-        """The next chunk; empty once closed and drained, or abandoned."""
+        """The next chunk, the last one being out; empty once closed and drained, or abandoned."""
+        self._writing = False
         while not self._waiting and not self._closed:
             await self._change.wait()
         chunk = bytes(self._waiting[:CHUNK])
         del self._waiting[:CHUNK]
+        self._writing = True
         self._changed()
         return chunk
 
