@@ -186,10 +186,13 @@ class SharedStore(Store):
             raise away()
         call = _Call(durable=durable)
         future = self._submit(lambda spool: self._on_server(spool, call, fn))
-        await asyncio.wait({future}, timeout=max(0.0, min(WITHIN_S, time_to_answer())))
+        try:
+            await asyncio.wait({future}, timeout=max(0.0, min(WITHIN_S, time_to_answer())))
+        finally:
+            if not future.done():
+                future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         if not future.done():
             self._give_up(call)
-            future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             raise away()
         return future.result()
 

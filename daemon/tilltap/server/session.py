@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 import socket
 from collections import deque
 from contextlib import suppress
@@ -32,6 +33,7 @@ LINGER = 1.0  # seconds we go on swallowing an over-long line, so that its sende
 CALL_DEADLINE = 2.0  # seconds; contract section 3. The till keeps it, here it is only noticed when it did not
 ANSWER_S = 1.8  # seconds that a till whose ledger is a server may use of it; the rest is for the way back
 READ_SIZE = 64 * 1024  # bytes per read: one longest line
+AT_ONCE = 64  # lines taken in one go: a flood of short ones takes its turn like everybody else's call
 
 log = structlog.get_logger("tilltap.server")
 
@@ -49,6 +51,7 @@ class Session:
         self._lines = jsonrpc.Lines()
         self._unanswered: deque[bytes] = deque()  # of one read at most
         self._calls_begun = 0
+        self._looking: set[asyncio.Task[None]] = set()  # calls that change nothing
         self._outbox = Outbox(self._send_now)
         self._last_of_sale: dict[str, asyncio.Event] = {}
         self._cursor: int | None = None
@@ -75,10 +78,16 @@ class Session:
             self._sock.shutdown(socket.SHUT_RD)
 
     def drop(self) -> None:
-        """Stop serving this client at once; calls it has made are still executed."""
-        self._outbox.abandon()
+        """Stop serving this client at once; what its calls change is still done."""
+        self._give_up()
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _give_up(self) -> None:
+        """Nobody will read an answer: whoever only looks need not look any further."""
+        self._outbox.abandon()
+        for task in self._looking:
+            task.cancel()
 
     async def _read(self) -> bool:
         """Until the client has nothing more to say; true if it said too much in one line."""
@@ -110,6 +119,8 @@ class Session:
             self._unanswered.extend(self._lines.feed(chunk))
             self._go_on()
         else:
+            if _hung_up(self._sock):
+                self._give_up()
             self._hear_no_more(overlong=False)
 
     def _hear_no_more(self, *, overlong: bool) -> None:
@@ -121,8 +132,13 @@ class Session:
         """Begins the calls received, as far as there is room, and listens for more once all are begun."""
         if self._heard_all.done():
             return
+        taken = 0
         while self._unanswered and self._calls_begun < IN_FLIGHT and self._outbox.has_room:
+            if taken == AT_ONCE:
+                self._loop.call_soon(self._go_on)
+                break
             self._begin(self._unanswered.popleft())
+            taken += 1
         if self._unanswered:
             self._pause()
         elif self._lines.overlong:
@@ -170,7 +186,18 @@ class Session:
         method = methods.find(request)
         if isinstance(method, jsonrpc.Fault):
             self._reply(request, method.line())
-            return
+        elif method.writes:
+            await self._execute(request, method)
+        elif not self._outbox.abandoned:
+            task = asyncio.current_task()
+            assert task is not None
+            self._looking.add(task)
+            try:
+                await self._execute(request, method)
+            finally:
+                self._looking.discard(task)
+
+    async def _execute(self, request: jsonrpc.Request, method: methods.Method) -> None:
         began, start = monotonic(), None
         answer_within(ANSWER_S)
         called_by(self._peer.uid)
@@ -239,7 +266,7 @@ class Session:
     async def _write(self) -> None:
         while chunk := await self._outbox.take():
             if not await self._send(memoryview(chunk)):
-                self._outbox.abandon()
+                self._give_up()
             self._go_on()
         self._go_on()
 
@@ -275,3 +302,10 @@ class Session:
         with suppress(OSError), anyio.move_on_after(LINGER):
             while await self._loop.sock_recv(self._sock, READ_SIZE):
                 pass
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Closed by the client, not only for sending."""
+    look = select.poll()
+    look.register(sock, 0)
+    return any(found & select.POLLHUP for _, found in look.poll(0))

@@ -66,6 +66,31 @@ def test_an_unexpected_fault_is_answered_without_a_detail_and_logged_without_a_v
     assert "4711" not in logged.out + logged.err
 
 
+def test_nobody_looks_for_a_client_that_hung_up_but_what_he_sold_is_sold(served):
+    served.gate("status")  # for ever
+    with Pos(served.path) as gone:
+        for n in range(5):
+            gone.write("status", n)
+        gone.write("sale.open", sale_id="1", total="8")
+        eventually(lambda: served.desk.running == 5)
+    eventually(lambda: served.desk.running == 0)
+    assert list(served.desk.sales) == ["1"]
+
+
+def test_calls_that_wait_behind_others_of_a_client_that_hung_up_are_not_looked_at(served):
+    gate = served.gate("sale.get")
+    with Pos(served.path) as gone:
+        for n in range(session.IN_FLIGHT):
+            gone.write("sale.get", n, sale_id=f"{n}")
+        for n in range(9):
+            gone.write("status", n)
+        gone.write("sale.open", sale_id="1", total="8")
+        eventually(lambda: served.desk.running == session.IN_FLIGHT)
+    served.do(gate.set)
+    eventually(lambda: list(served.desk.sales) == ["1"])
+    assert "status" not in methods(served)
+
+
 def test_a_call_without_id_is_executed_and_never_answered(served, pos):
     pos.write("sale.open", sale_id="1", total="8")
     pos.write("sale.open", sale_id="2", total=8)  # a bad one
