@@ -14,7 +14,7 @@ from tilltap.errors import StartError
 
 # A day of a shop is ready in a tenth of a second; a big one, read from a slow disk, may take longer than the
 # POS would wait. The manager may.
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
 COLUMNS = (
     "day",

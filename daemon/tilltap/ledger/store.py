@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 # Transactions that share a flush, which costs as much as several of them. So many delay the first by 5 ms.
 TOGETHER = 16
+# A report waits so long for another one: the rest of the 2 s of contract section 3 is for itself.
+LOOK_TURN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,11 @@ class Store:
         """`fn`, which only reads, beside the store thread: from one moment, however long it takes; one at a
         time, also when nobody waits for the last one any more.
         """
-        await self._looking.acquire()
+        try:
+            async with asyncio.timeout(LOOK_TURN_S):
+                await self._looking.acquire()
+        except TimeoutError:
+            raise CallError("overloaded", "Others are reading the ledger. Try again.") from None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 

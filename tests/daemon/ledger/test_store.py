@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tilltap.clock import SystemClock
 from tilltap.errors import CallError
-from tilltap.ledger import book
+from tilltap.ledger import book, store
 from tilltap.ledger.engine import Tx, create, sqlite_engine
 from tilltap.ledger.store import TOGETHER, Store
 
@@ -154,3 +154,21 @@ def test_events_are_published_once_and_in_order_whatever_fails(first, second):
             asyncio.run(play(held))
         finally:
             held.store.close()
+
+
+async def test_who_waits_long_to_look_is_turned_away(held, monkeypatch):
+    monkeypatch.setattr(store, "LOOK_TURN_S", 0.05)
+    begun, gate = threading.Event(), threading.Event()
+
+    def read(_tx: Tx) -> str:
+        begun.set()
+        assert gate.wait(10)
+        return "read"
+
+    first = asyncio.create_task(held.store.look(read))
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(CallError) as refused:
+        await held.store.look(read)
+    assert (refused.value.code, refused.value.retry) == ("overloaded", True)
+    gate.set()
+    assert [await first, await held.store.look(read)] == ["read", "read"]
