@@ -201,6 +201,15 @@ async def test_points_that_were_not_there(shop: House) -> None:
     assert (await shop.call("report", day="2026-11-20"))["below_zero"] == 0
 
 
+async def test_points_taken_and_given_back_in_one_refund_count_by_what_they_leave(shop: House) -> None:
+    await shop.call("sale.open", sale_id="1", total="40.00", value="ana")
+    await shop.call("sale.accept", sale_id="1", reward="five-off")
+    assert (await shop.call("sale.close", sale_id="1"))["balance_after"] == 3
+    await shop.call("customer.adjust", value="ana", points=-3, reason="x", request_id="r")
+    assert (await shop.call("sale.refund", sale_id="1", refund_id="r"))["balance"] == 2
+    assert await below_zero(shop, "2026-11-21") == (0, [])
+
+
 async def test_passes_that_need_a_person(shop: House) -> None:
     shop.service.down = service.NOT_SENT
     await shop.call("sale.close", sale_id="1", total="20.00", value="nobody we know")

@@ -125,7 +125,11 @@ _left = (
             _before.customer_id == _e.customer_id,
             _before.customer_id.in_(select(_c.id).where(_c.same_as == _e.customer_id).correlate(t.entry)),
         ),
-        _before.id <= _e.id,
+        # A refund takes and gives back in one moment: what counts is what it left.
+        or_(
+            _before.id <= _e.id,
+            and_(_before.till == _e.till, _before.ref == _e.ref, _before.at == _e.at),
+        ),
     )
     .correlate(t.entry)
     .scalar_subquery()
