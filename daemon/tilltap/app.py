@@ -24,6 +24,7 @@ from tilltap.config.wallet import load_wallet
 from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, mirror_book, restored
 from tilltap.ledger.engine import Tx
+from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.store import Store
 from tilltap.ledger.tills import RENEW_EVERY_S
@@ -57,13 +58,13 @@ def run(config: Path) -> None:
     configure()
     try:
         anyio.run(_serve, settings, config)
-    except BaseExceptionGroup as group:
-        raise _cause(group) from None
+    except BaseException as error:
+        raise _cause(error) from None
 
 
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _cause(error: BaseException) -> BaseException:
     """What ended the daemon, for one line to a person; anything unforeseen goes to the log, place only."""
-    first: BaseException = group
+    first = error
     while isinstance(first, BaseExceptionGroup):
         first = (first.subgroup(StartError) or first).exceptions[0]
     if isinstance(first, StartError | KeyboardInterrupt | SystemExit):
@@ -119,7 +120,8 @@ class _Daemon:
             self.shared.on_step = self._clock_set
             self.shared.begin(LEDGER_PATIENCE_S)
             return self._among
-        shop = replace(shop, version=self.store.run_now(self._enter))
+        with told_in_one_line(f"ledger {self.settings.ledger.path}"):
+            shop = replace(shop, version=self.store.run_now(self._enter))
         return Till(self.store, self.provider, shop, self.clock)
 
     def _enter(self, tx: Tx) -> int:

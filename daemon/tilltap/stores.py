@@ -19,6 +19,7 @@ from tilltap.config.settings import Settings
 from tilltap.errors import CallError, StartError
 from tilltap.ledger import book, tables, tills
 from tilltap.ledger.engine import Tx, create, sqlite_engine
+from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.shared import SharedStore
 from tilltap.ledger.spool_book import open_spool, own_spool
@@ -43,15 +44,17 @@ def open_file(settings: Settings) -> tuple[Store, SystemClock]:
     engine, lock = sqlite_engine(settings.ledger.path)
     try:
         upgrade_file(engine, settings.ledger.path)
-    except StartError:
+        with told_in_one_line(where):
+            anchor = create(engine)
+    except BaseException:
         engine.dispose()
         lock.release()
         raise
-    anchor = create(engine, lock, where)
     clock = SystemClock(Anchor(**json.loads(anchor)) if anchor else None)
     store = Store(engine, settings.till, clock, lock)
     try:
-        store.run_now(lambda tx: recognise(tx, settings, where))
+        with told_in_one_line(where):
+            store.run_now(lambda tx: recognise(tx, settings, where))
     except BaseException:
         store.close()
         raise
@@ -61,10 +64,12 @@ def open_file(settings: Settings) -> tuple[Store, SystemClock]:
 def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[SharedStore, SystemClock]:
     """A ledger on a server; it is reached by `store.begin`, and may be out of reach then."""
     server, clock, path = server_of(settings), SystemClock(), spool_of(settings)
-    spool = open_spool(path)
+    with told_in_one_line(f"spool {path}"):
+        spool = open_spool(path)
     try:
-        own_spool(spool[0], path, settings.till)
-    except StartError:
+        with told_in_one_line(f"spool {path}"):
+            own_spool(spool[0], path, settings.till)
+    except BaseException:
         spool[0].dispose()
         spool[1].release()
         raise

@@ -173,7 +173,7 @@ class House:
         if not self._durable:
             sql_event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA synchronous=OFF"))
         if new:
-            create(engine, lock, "the test ledger")
+            create(engine)
         self.store: Watching | WatchingShared = Watching(engine, "till-1", self.time, lock)
         self.provider = Watched(self.service, self.time.wall)
         self.till = Till(self.store, self.provider, Shop("till-1", self.program, 0), self.time)
@@ -303,7 +303,7 @@ def make_template(folder: Path) -> Path:
     """An empty ledger to copy: a test of a thousand ledgers makes its tables once."""
     path = folder / "template.sqlite"
     engine, lock = sqlite_engine(path)
-    create(engine, lock, "the test ledger")
+    create(engine)
     engine.dispose()
     lock.release()
     return path

@@ -124,6 +124,7 @@ def backup(config: Config = None, to: To = None) -> None:
     Example: tilltap ledger backup --to /media/stick
     """
     from tilltap.ledger.backup import checked_copy, free_name
+    from tilltap.ledger.faults import told_in_one_line
 
     settings = _settings(config)
     path = settings.ledger.path
@@ -140,7 +141,8 @@ def backup(config: Config = None, to: To = None) -> None:
     target = to or path.parent
     if target.is_dir():
         target = free_name(target / path.name)
-    checked_copy(path, target)
+    with told_in_one_line(f"ledger {path}"):
+        checked_copy(path, target)
     print(f"{target}: {_size(target.stat().st_size)}")
 
 
@@ -184,12 +186,14 @@ def upgrade(config: Config = None) -> None:
 def _upgrade_file(path: Path) -> tuple[int, Path | None]:
     from tilltap.ledger.backup import refuse_damaged
     from tilltap.ledger.engine import sqlite_engine
+    from tilltap.ledger.faults import told_in_one_line
     from tilltap.ledger.upgrade import upgrade_file
 
     _must_be_ours(path)
     engine, lock = sqlite_engine(path)
     try:
-        refuse_damaged(path)
+        with told_in_one_line(f"ledger {path}"):
+            refuse_damaged(path)
         return upgrade_file(engine, path)
     finally:
         engine.dispose()
@@ -207,6 +211,7 @@ def rename_till(names: Names, config: Config = None) -> None:
     Example: tilltap ledger rename-till till-1 counter
     """
     from tilltap.ledger import rename
+    from tilltap.ledger.faults import told_in_one_line
     from tilltap.stores import server_of
 
     *before, new = names
@@ -219,7 +224,8 @@ def rename_till(names: Names, config: Config = None) -> None:
     path = settings.ledger.path
     if path is not None:
         _must_be_ours(path)
-        done = rename.rename_in_file(path, old, new)
+        with told_in_one_line(f"ledger {path}"):
+            done = rename.rename_in_file(path, old, new)
     else:
         old = old or settings.till
         if settings.till not in (old, new):
@@ -283,6 +289,9 @@ def _in_reach() -> Iterator[None]:
 
 def _must_be_ours(path: Path) -> None:
     """What root leaves beside the ledger, its daemon could not use."""
+    from tilltap.ledger.backup import refuse_emptied
+
+    refuse_emptied(path)
     try:
         owner = path.stat().st_uid
     except FileNotFoundError:

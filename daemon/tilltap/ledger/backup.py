@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tilltap.errors import StartError
+from tilltap.ledger.faults import DAMAGED, is_one_of, told_in_one_line
 
 # A commit of the daemon's takes a millisecond; whoever holds the file longer is not the daemon.
 BUSY_S = 5.0
@@ -20,28 +21,76 @@ BUSY_S = 5.0
 # What tells a ledger that it is such a copy, should it be put back (see restored.py).
 _MARK = "INSERT INTO meta (key, value) VALUES ('copied', '1') ON CONFLICT (key) DO NOTHING"
 
-# Primary result codes, the low byte of those that SQLite gives (https://www.sqlite.org/rescode.html).
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_IS_ONE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+# What every one of ours has since the first release.
+_MARKS = {"ledger": {"meta", "entry"}, "spool": {"meta", "spooled"}}
+# A database is one page at least, and that the smallest (https://www.sqlite.org/fileformat.html, 1.3.2).
+SMALLEST_FILE = 512
 
 
 def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
+    refuse_no_file(path, what)
     refuse_mixed(path, what)
     refuse_emptied(path, what)
     try:
         path.stat()
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
-        )
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with told_in_one_line(f"{what} {path}", sqlite_too=False):
+            connection, tables = _look_into(path)
     except FileNotFoundError:
         raise StartError(
             f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)"
         ) from None
     except (OSError, sqlite3.Error) as error:
         raise StartError(f"{what} {path}: {error} ({_remedy(path)})") from None
+    try:
+        _judge_tables(path, what, tables)
+    except StartError:
+        connection.close()
+        raise
     return connection
+
+
+def _look_into(path: Path) -> tuple[sqlite3.Connection, set[str]]:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
+    )
+    try:
+        return connection, {row[0] for row in connection.execute(_TABLES)}
+    except BaseException:
+        connection.close()
+        raise
+
+
+def refuse_foreign(path: Path, what: str = "ledger") -> None:
+    """A database that another program made: ours would be put among its tables. StartError.
+
+    To be asked before the file is opened to be written, and under the lock; what cannot be read is complained
+    of then.
+    """
+    refuse_mixed(path, what)
+    if not _size(path):
+        return
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        connection, tables = _look_into(path)
+        connection.close()
+        _judge_tables(path, what, tables)
+
+
+def _judge_tables(path: Path, what: str, tables: set[str]) -> None:
+    if tables and not tables >= _MARKS[what]:
+        raise StartError(
+            f"{what} {path}: it is a database of another program (name another file in [ledger] url)"
+        )
+    note = path.with_name(path.name + ".lock")
+    if not tables and _size(note):
+        raise _lost(path, what, "is empty", note)
+
+
+def refuse_no_file(path: Path, what: str = "ledger") -> None:
+    """StartError for a folder, or a device, where a database should be."""
+    if path.exists() and not path.is_file():
+        raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
 
 
 def refuse_mixed(path: Path, what: str = "ledger") -> None:
@@ -65,34 +114,44 @@ def refuse_mixed(path: Path, what: str = "ledger") -> None:
 
 def refuse_emptied(path: Path, what: str = "ledger") -> None:
     """An empty file, or none, where there was a ledger: nobody would notice the loss if a daemon began anew
-    in it, and SQLite would destroy the newest sales, in `-wal`, too. StartError.
+    in it, and SQLite would destroy the newest sales, in `-wal`, too. Nor one too short for SQLite, which
+    takes it for an empty one. StartError.
 
-    To be asked before the file is opened. An empty file with nothing beside it is an installer's; no file,
-    with no sales beside it, may be somebody's wish to begin anew.
+    To be asked before the file is opened. An empty file with nothing beside it is an installer's; no file
+    beside nothing but copies is somebody's wish to begin anew.
     """
     try:
-        if _size(path):
+        size = _size(path)
+        if size >= SMALLEST_FILE:
             return
+        if size:
+            raise StartError(
+                f"{what} {path}: it is damaged: only its first {size} bytes are there (put a backup in its"
+                f" place; to begin anew, move all that is called {path.name}* away)"
+            )
         is_there = path.exists()
         witness = next(_witnesses(path, is_there=is_there), None)
     except OSError:
         return  # it will be complained of when it is opened
     if witness is not None:
-        state = "is empty" if is_there else "is not there"
-        raise StartError(
-            f"{what} {path}: it {state}, but {witness.name} beside it is of one with sales in it"
-            f" (put a backup in its place; to begin anew, move all that is called {path.name}* away)"
-        )
+        raise _lost(path, what, "is empty" if is_there else "is not there", witness)
+
+
+def _lost(path: Path, what: str, state: str, witness: Path) -> StartError:
+    return StartError(
+        f"{what} {path}: it {state}, but {witness.name} beside it is of one with sales in it"
+        f" (put a backup in its place; to begin anew, move all that is called {path.name}* away)"
+    )
 
 
 def _witnesses(path: Path, *, is_there: bool) -> Iterator[Path]:
-    """What stands beside an empty file and was left by a ledger."""
+    """What stands beside an empty file, or none, and was left by a ledger."""
     newest, lock = (path.with_name(path.name + end) for end in ("-wal", ".lock"))
     if _size(newest):
         yield newest
+    if _size(lock):  # the note in it is of a ledger that has been run
+        yield lock
     if is_there:
-        if _size(lock):  # the note in it is of a ledger that has been run
-            yield lock
         yield from filter(_size, path.parent.glob(f"{glob.escape(path.name)}.*.bak"))
 
 
@@ -157,7 +216,7 @@ def copy_to(path: Path, target: Path) -> Path:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         _remove(part, target)
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        if is_one_of(error, DAMAGED):
             raise StartError(f"ledger {path}: it is damaged: {error} (restore an older backup)") from None
         raise StartError(f"backup {target}: {reason} (is there room on the disk?)") from None
     except BaseException:
@@ -167,7 +226,7 @@ def copy_to(path: Path, target: Path) -> Path:
 
 
 def _must_hold_one(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute(_IS_ONE).fetchone() is None:
+    if connection.execute(_TABLES).fetchone() is None:
         raise StartError(f"ledger {path}: there is no ledger in it yet (tilltap run makes it)")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,13 +18,12 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Executable, create_engine, event, text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from tilltap.errors import StartError
 from tilltap.events import Event
 from tilltap.ledger import tables
-from tilltap.ledger.backup import refuse_emptied
+from tilltap.ledger.backup import refuse_emptied, refuse_foreign, refuse_no_file
 from tilltap.written import Written
 
 T = TypeVar("T")
@@ -242,14 +240,17 @@ class LedgerLock:
 def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]:
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
     try:
+        refuse_no_file(path, what)
         _make_folder(path.parent)
         refuse_emptied(path, what)
         lock = LedgerLock(path, what)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
-        os.close(fd)
-        _flush_names(path.parent)
+        try:
+            refuse_foreign(path, what)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _flush_names(path.parent)
+        except BaseException:
+            lock.release()
+            raise
     except OSError as error:
         raise StartError(
             f"{what} {path}: {error.strerror} (give the daemon's user write access to this folder)"
@@ -296,21 +297,14 @@ def _flush_names(folder: Path) -> None:
         os.close(fd)
 
 
-def create(engine: Engine, lock: LedgerLock, where: str) -> str | None:
+def create(engine: Engine) -> str | None:
     """Tables and guards, where they are missing. Returns what was kept of the clock (see clock.py)."""
-    try:
-        with engine.begin() as connection:
-            tables.metadata.create_all(connection)
-            for trigger in GUARDS:
-                connection.execute(text(trigger))
-            kept: str | None = connection.execute(
-                text("SELECT value FROM meta WHERE key = 'anchor'")
-            ).scalar()
-            return kept
-    except DBAPIError as error:
-        engine.dispose()
-        lock.release()
-        raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
+    with engine.begin() as connection:
+        tables.metadata.create_all(connection)
+        for trigger in GUARDS:
+            connection.execute(text(trigger))
+        kept: str | None = connection.execute(text("SELECT value FROM meta WHERE key = 'anchor'")).scalar()
+        return kept
 
 
 _ADD_EVENT = Sql(tables.event.insert())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from tilltap.errors import StartError
 from tilltap.ledger.backup import findings, open_to_read
+from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.upgrade import recorded, refuse_newer
 
@@ -79,7 +81,7 @@ class Health:
 def of_file(path: Path) -> Health:
     """StartError if there is none, or it cannot be opened."""
     engine = create_engine("sqlite://", creator=lambda: open_to_read(path), poolclass=NullPool)
-    with engine.connect() as connection:
+    with told_in_one_line(f"ledger {path}"), engine.connect() as connection:
         return _examine(connection, str(path))
 
 
@@ -130,11 +132,8 @@ def _spooled(path: Path) -> tuple[int, int]:
     """`(waiting, parked)`; a till that was never cut off may not have a spool yet."""
     if not path.exists():
         return 0, 0
-    connection = open_to_read(path, "spool")
-    try:
+    with told_in_one_line(f"spool {path}"), closing(open_to_read(path, "spool")) as connection:
         row = connection.execute("SELECT count(*) - count(parked), count(parked) FROM spooled").fetchone()
-    finally:
-        connection.close()
     return int(row[0]), int(row[1])
 
 

@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from tilltap.errors import StartError
 from tilltap.ledger import tables
-from tilltap.ledger.backup import copy_to, free_name, refuse_mixed
+from tilltap.ledger.backup import copy_to, free_name
 from tilltap.ledger.engine import Sql, Tx
+from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.postgres import AGAIN, Server
 
 log = structlog.get_logger("tilltap.ledger")
@@ -81,8 +82,9 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
     All or nothing; `(0, None)` for a file without a ledger yet. StartError if it cannot be had.
     """
     where = f"ledger {path}"
-    refuse_mixed(path)
-    try:
+    if not path.stat().st_size:
+        return 0, None
+    with told_in_one_line(where):
         with engine.begin() as connection:
             found = recorded(connection)
         if not found or found == tables.SCHEMA:
@@ -95,8 +97,6 @@ def upgrade_file(engine: Engine, path: Path) -> tuple[int, Path | None]:
         except BaseException:
             kept.unlink()  # the ledger is as it was; a daemon started again and again must not fill the disk
             raise
-    except DBAPIError as error:
-        raise StartError(f"{where}: {error.orig} (restore it from a backup, or name another file)") from None
     log.info("ledger upgraded", schema=tables.SCHEMA, was=found, copy=str(kept))
     return found, kept
 

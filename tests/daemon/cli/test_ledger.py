@@ -28,7 +28,7 @@ from tilltap.ledger import tables
 from tilltap.ledger.engine import LedgerLock
 from tilltap.ledger.health import Health
 from tilltap.ledger.postgres import Server
-from tilltap.stores import open_shared, spool_of
+from tilltap.stores import open_file, open_shared, spool_of
 
 CONFIG = """
 [program.earn]
@@ -168,6 +168,13 @@ def test_a_damaged_file_is_wrong(file: Path, run: Run, how: str) -> None:
     assert not list(file.parent.glob("*.bak*"))
 
 
+@pytest.mark.parametrize("how", ["all but the first page", "cut"])
+def test_a_daemon_does_not_start_on_a_damaged_file(file: Path, run: Run, how: str) -> None:
+    spoil(file, how)
+    with pytest.raises(StartError, match="restore a backup"):
+        open_file(load(file.parent / "tilltap.toml"))
+
+
 def spoil(file: Path, how: str) -> None:
     with closing(sqlite3.connect(file)) as connection:
         (page,) = connection.execute("PRAGMA page_size").fetchone()
@@ -196,6 +203,7 @@ def test_an_empty_file_is_no_ledger_yet(file: Path, run: Run, command: str, expe
     assert (code, len(out + err)) == (expected, 1)
     assert f"{file}: " in (out + err)[0]
     assert "no ledger in it yet (tilltap run makes it)" in (out + err)[0]
+    assert file.read_bytes() == b""
     assert not list(file.parent.glob("*.bak*"))
 
 
@@ -252,6 +260,63 @@ def test_a_server_that_does_not_answer_is_one_line(run: Run, tmp_path: Path) -> 
         code, out, err = run(*command)
         assert (code, out, len(err)) == (3, [], 1)
         assert "does not answer" in err[0]
+
+
+COMMANDS = [("status",), ("backup",), ("upgrade",), ("rename-till", "front")]
+
+
+def refused_by_all(run: Run, file: Path, says: str) -> None:
+    """Also by the daemon when it starts; nothing is made of the file, or written into it."""
+    before = file.read_bytes() if file.is_file() else None
+    for command in COMMANDS:
+        code, out, err = run(*command)
+        assert (code, out, len(err)) == (3, [], 1), command
+        assert says in err[0]
+    with pytest.raises(StartError, match=re.escape(says)) as refused:
+        open_file(load(file.parent / "tilltap.toml"))
+    assert len(str(refused.value).splitlines()) == 1
+    assert (file.read_bytes() if file.is_file() else None) == before
+
+
+@pytest.mark.parametrize("left", [None, b"S", b"SQLite for"], ids=["none", "a byte", "ten bytes"])
+def test_a_ledger_that_is_gone_is_not_begun_anew(file: Path, run: Run, left: bytes | None) -> None:
+    file.with_name("ledger.db.lock").write_bytes(b"0123456789abcdef 7 0.0\n")
+    file.unlink()
+    if left:
+        file.write_bytes(left)
+    refused_by_all(
+        run, file, "put a backup in its place; to begin anew, move all" if not left else "it is damaged"
+    )
+
+
+def test_another_programs_database_is_left_alone(file: Path, run: Run) -> None:
+    file.unlink()
+    change(file, "CREATE TABLE meta (a); CREATE TABLE theirs (b)")
+    refused_by_all(run, file, "it is a database of another program (name another file in [ledger] url)")
+
+
+def test_a_folder_is_no_ledger(file: Path, run: Run) -> None:
+    file.unlink()
+    file.mkdir()
+    for command in COMMANDS:
+        assert run(*command)[2] == [f"ledger {file}: not a file (name the database file in [ledger])"]
+
+
+def test_words_of_sqlite_that_are_no_text_are_one_line(file: Path, run: Run) -> None:
+    """It quotes the damaged page that holds the names of its tables."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "PRAGMA writable_schema=ON;"
+            "UPDATE sqlite_master SET sql = CAST(x'435245415445205441424c4520ff28' AS TEXT) WHERE name = 'entry'"
+        )
+    before = file.read_bytes()
+    for command in COMMANDS:
+        code, out, err = run(*command)
+        assert (code, out, len(err)) == (3, [], 1), command
+        assert "restore" in err[0]
+    with pytest.raises(StartError, match="restore a backup"):
+        open_file(load(file.parent / "tilltap.toml"))
+    assert file.read_bytes()[100:] == before[100:]
 
 
 # -- backup ---------------------------------------------------------------------------------------------------

@@ -15,11 +15,10 @@ from rigs import service
 from rigs.clock import BACKEND
 from rigs.postgres import Postgres
 from rigs.schemas import dump_server
-from rigs.till import House
+from rigs.till import House, make_template
 from tilltap.errors import StartError
 from tilltap.ledger.backup import copy_to, open_to_read
 from tilltap.ledger.engine import sqlite_engine
-from tilltap.ledger.upgrade import upgrade_file
 
 pytestmark = pytest.mark.anyio
 
@@ -114,13 +113,10 @@ async def test_a_copy_beside_the_newest_sales_of_another_ledger_is_refused(house
     copy.replace(house.path)
     newest.write_bytes(kept)
     before = house.path.read_bytes()
-    engine, lock = sqlite_engine(house.path)
     with pytest.raises(StartError, match="belongs to the file it replaces"):
-        upgrade_file(engine, house.path)
+        sqlite_engine(house.path)
     with pytest.raises(StartError, match="belongs to the file it replaces"):
         open_to_read(house.path)
-    engine.dispose()
-    lock.release()
     assert (house.path.read_bytes(), newest.read_bytes()) == (before, kept)
     newest.unlink()
     house.start()
@@ -131,8 +127,10 @@ async def test_another_ledger_at_the_same_place_is_no_backup(house: House) -> No
     await sell(house, "1", "10.00")
     house.stop()
     house.path.unlink()
+    another = make_template(house.path.parent)
+    another.replace(house.path)
     with capture_logs() as logs:
-        house.start(new=True)
+        house.start()
     assert logs == []
     assert house.store.last_seq == 0
 

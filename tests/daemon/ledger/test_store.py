@@ -26,7 +26,7 @@ class Held:
 
     def __init__(self, folder: Path) -> None:
         engine, lock = sqlite_engine(folder / "ledger.db")
-        create(engine, lock, "ledger")
+        create(engine)
         self.store = Store(engine, "till-1", SystemClock(), lock)
         self.published: list[int] = []
         self.store.hub.on_publish = lambda events: self.published.extend(e.seq for e in events)

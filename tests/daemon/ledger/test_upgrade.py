@@ -123,7 +123,7 @@ def next_release(monkeypatch: pytest.MonkeyPatch, folder: Path, more: str = "pas
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine, lock = sqlite_engine(tmp_path / "new.sqlite")
-    create(engine, lock, "new")
+    create(engine)
     yield engine
     engine.dispose()
     lock.release()
