@@ -43,7 +43,11 @@ class Run:
     def taps(self) -> list[DriverEvent]:
         return [event for event in self.events if not isinstance(event, Health)]
 
-    async def until(self, condition: Callable[[], object], within: float = READ) -> None:
+    @property
+    def remedies(self) -> list[str]:
+        return [event.remedy for event in self.events if isinstance(event, Health) and event.remedy]
+
+    async def until(self, condition: Callable[[], object], within: float = 2 * READ) -> None:
         with anyio.move_on_after(within):
             while not condition():  # noqa: ASYNC110 -- events are appended by another task
                 await anyio.sleep(0.005)

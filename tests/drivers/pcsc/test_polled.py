@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from functools import partial
 
 import anyio
 import pytest
 from anyio import to_thread
 
 from drivers.contract_suite import DriverContract, Rig
-from rigs import escape, pcsc
+from rigs import escape, pcsc, reading
 from rigs.escape import PASSES_ONLY, READER, Acr122u, Configurable, Meddlesome, Plain, Reader, Transparent
 from rigs.pcsc import READ, Counting, LiftedAt, android, iphone
-from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReaderFault, ReadFailure
+from rigs.reading import NO_PASS, Run, apple, google
+from tilltap_drivers.contract import DriverEvent, Health, PassRead, ReadFailure
 from tilltap_drivers.nfc.phones import Device, PaymentCard
 from tilltap_drivers.nfc.visits import BLINK
 from tilltap_drivers.nfc.wallet import Wallet
@@ -32,62 +34,13 @@ from tilltap_drivers.replay.record import Recorder, recorded_driver
 
 pytestmark = pytest.mark.anyio
 
-NO_PASS = ReadFailure("no-pass", "unknown-card", "card")
+running = partial(reading.running, ends_within=0.5)
 
 
 def driver(
     ecp: str = "transparent", *, name: str = READER, own: Wallet | None = None, **more: object
 ) -> PcscDriver:
     return PcscDriver(PcscSettings("desk", name, ecp=ecp, **more), own or pcsc.wallet())  # type: ignore[arg-type]
-
-
-def apple(value: str) -> PassRead:
-    return PassRead(value.encode(), "apple-vas", index=1, slot=1)
-
-
-def google(value: str) -> PassRead:
-    return PassRead(value.encode(), "google-smart-tap", index=1, slot=1)
-
-
-@dataclass
-class Run:
-    events: list[DriverEvent] = field(default_factory=list)
-    fault: ReaderFault | None = None
-
-    @property
-    def taps(self) -> list[DriverEvent]:
-        return [event for event in self.events if not isinstance(event, Health)]
-
-    @property
-    def remedies(self) -> list[str]:
-        return [event.remedy for event in self.events if isinstance(event, Health) and event.remedy]
-
-    async def until(self, condition: Callable[[], object], within: float = 2 * READ) -> None:
-        with anyio.move_on_after(within):
-            while not condition():  # noqa: ASYNC110 -- events are appended by another task
-                await anyio.sleep(0.005)
-        assert condition(), f"after {within} s: {self.events}, {self.fault}"
-
-
-@asynccontextmanager
-async def running(driver: PcscDriver) -> AsyncIterator[Run]:
-    run = Run()
-
-    async def follow() -> None:
-        try:
-            async with aclosing(driver.reads()) as reads:
-                async for event in reads:
-                    run.events.append(event)
-        except ReaderFault as fault:
-            run.fault = fault
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(follow)
-        await run.until(lambda: run.events or run.fault)
-        yield run
-        began = time.monotonic()
-        group.cancel_scope.cancel()
-    assert time.monotonic() - began < 0.5
 
 
 @contextmanager
