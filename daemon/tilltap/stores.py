@@ -75,7 +75,7 @@ def open_shared(settings: Settings, join: Callable[[Tx, bool], None]) -> tuple[S
         raise
 
     def joining(tx: Tx, first: bool) -> None:
-        recognise(tx, settings, "ledger")
+        recognise(tx, settings, "ledger", first=first)
         join(tx, first)
 
     store = SharedStore(server, spool, settings.till, clock, host=platform.node(), join=joining)
@@ -97,8 +97,11 @@ def spool_of(settings: Settings) -> Path:
     return folder / f"spool-{which}.db"
 
 
-def recognise(tx: Tx, settings: Settings, where: str) -> None:
-    """A ledger keeps its schema, currency and service, one of a single till also its name (contract 2)."""
+def recognise(tx: Tx, settings: Settings, where: str, *, first: bool = True) -> None:
+    """A ledger keeps its schema, currency and service, one of a single till also its name (contract 2).
+
+    Its tables are looked at when a daemon sees it for the `first` time.
+    """
     own = {"currency": settings.program.currency.code, "service": settings.loyalty.url}
     if not tx.shared:
         own["till"] = settings.till
@@ -107,7 +110,7 @@ def recognise(tx: Tx, settings: Settings, where: str) -> None:
         judge_shared(schema, where)
     if not schema:
         book.put_meta(tx, "schema", str(tables.SCHEMA))
-    if schema == tables.SCHEMA:
+    if first and schema == tables.SCHEMA:
         judge_tables(tx, where)
     for key, value in own.items():
         was = book.meta(tx, key)

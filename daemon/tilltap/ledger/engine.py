@@ -239,22 +239,7 @@ class LedgerLock:
 
 def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]:
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
-    try:
-        refuse_no_file(path, what)
-        _make_folder(path.parent)
-        refuse_emptied(path, what)
-        lock = LedgerLock(path, what)
-        try:
-            refuse_foreign(path, what)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            _flush_names(path.parent)
-        except BaseException:
-            lock.release()
-            raise
-    except OSError as error:
-        raise StartError(
-            f"{what} {path}: {error.strerror} (give the daemon's user write access to this folder)"
-        ) from None
+    lock = _have_file(path, what)
     # One connection, made at start-up and from then on used by the store thread alone.
     engine = create_engine(
         f"sqlite:///{path}",
@@ -279,6 +264,27 @@ def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine, lock
+
+
+def _have_file(path: Path, what: str) -> LedgerLock:
+    """Ours, locked, made if new; StartError for one that must not be touched."""
+    try:
+        refuse_no_file(path, what)
+        _make_folder(path.parent)
+        refuse_emptied(path, what)
+        lock = LedgerLock(path, what)
+        try:
+            refuse_foreign(path, what)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _flush_names(path.parent)
+        except BaseException:
+            lock.release()
+            raise
+    except OSError as error:
+        raise StartError(
+            f"{what} {path}: {error.strerror} (give the daemon's user write access to this folder)"
+        ) from None
+    return lock
 
 
 def _make_folder(folder: Path) -> None:
