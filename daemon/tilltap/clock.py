@@ -80,4 +80,4 @@ class SystemClock:
 
 def rfc3339(at: datetime) -> str:
     """UTC with milliseconds: `2026-11-21T10:00:00.123Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

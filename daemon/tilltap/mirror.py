@@ -334,7 +334,7 @@ class Mirror:
     def _face(self, tx: Tx, row: Pass, customer: Customer, state: PassState) -> str | None:
         """The reward text to write, or None if the pass shows it (or has no such field)."""
         program = self._till.shop.program
-        facts = account(tx, customer)
+        facts = account(tx, program, customer)
         best = redeem.dearest(
             r for r in program.rewards if redeem.affordable(r, redeem.Account(facts.points, 0, 0, facts.uses))
         )
@@ -373,11 +373,10 @@ class Mirror:
         return text, (top.id,), "unknown"
 
     def _still_reached(self, tx: Tx, customer: Customer, title: str, version: int) -> bool:
-        facts = account(tx, customer)
+        program = book.program(tx, version)
+        facts = account(tx, program, customer)
         plain = redeem.Account(facts.points, 0, 0, facts.uses)
-        return any(
-            r.title == title and redeem.affordable(r, plain) for r in book.program(tx, version).rewards
-        )
+        return any(r.title == title and redeem.affordable(r, plain) for r in program.rewards)
 
     # -- outcomes ---------------------------------------------------------------------------------------
 

@@ -105,6 +105,11 @@ class Program:
     store: str = ""
     training: bool = False
 
+    @property
+    def counts_uses(self) -> bool:
+        """Whether some reward leaves the points it costs, so that its uses must be counted instead."""
+        return any(r.on_redeem == "keep" for r in self.rewards)
+
     def reward(self, reward_id: str) -> Reward | None:
         return next((r for r in self.rewards if r.id == reward_id), None)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -346,6 +347,23 @@ async def test_a_text_of_unknown_fate_counts_against_the_budget(ana: House) -> N
         await ana.sync(LONG)
     assert len(texts(ana)) == 2
     assert shown(ana) == 12
+
+
+async def test_texts_of_known_fate_are_forgotten_after_a_week(ana: House) -> None:
+    def kept() -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(ana.path)) as raw:
+            return raw.execute("SELECT sale_id, state FROM push ORDER BY sale_id").fetchall()
+
+    await sell(ana, "1")
+    await ana.sync(LONG)
+    ana.service.down = service.NOT_SENT
+    await sell(ana, "2")
+    ana.time.move(7 * 24 * 3600 - 2 * LONG)
+    await ana.till.tidy()
+    assert kept() == [("1", "sent"), ("2", "planned")]
+    ana.time.move(2 * LONG)
+    await ana.till.tidy()
+    assert kept() == [("2", "planned")], "what is still owed is never forgotten"
 
 
 async def test_a_text_not_sent_within_two_hours_is_dropped_the_balance_is_not(ana: House) -> None:

@@ -66,10 +66,10 @@ class _Compiled:
 def _in_order(
     names: Sequence[str], constants: Mapping[str, Any]
 ) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    if constants or len(names) < 2:
+    if len(names) < 2:
         return lambda values: [values[n] if n in values else constants[n] for n in names]
     pick: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*names)
-    return pick
+    return (lambda values: pick({**constants, **values})) if constants else pick
 
 
 class Sql:

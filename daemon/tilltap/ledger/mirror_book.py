@@ -123,10 +123,13 @@ _LOOK = Sql(
     .where(_m.customer_id == _p("id"))
     .values(look=func.substr(func.coalesce(_m.look + " ", "") + _p("tap", type_=Text), -LOOKING_TAPS))
 )
+# Of the rows of all passes, the few in the index `mirror_busy`.
+_busy = or_(_m.dirty == _ONE, _m.look.is_not(None), _m.settle.is_not(None), _m.parked.is_not(None))
 _wanted = or_(_m.dirty == _ONE, _m.look.is_not(None))
 _NEXT = Sql(
     select(*_COLUMNS)
     .where(
+        _busy,
         _m.parked.is_(None),
         or_(_wanted, _m.settle <= _p("now")),
         or_(_m.retry <= _p("now"), _m.look.is_not(None)),
@@ -141,6 +144,7 @@ _NEXT_SHARED = Sql(
     .join_from(t.mirror, t.wish, _w.customer_id == _m.customer_id, isouter=True)
     .where(
         or_(_ours, _w.at <= _p("others")),
+        _busy,
         _m.parked.is_(None),
         or_(_wanted, _m.settle <= _p("now")),
         or_(_m.retry <= _p("now"), _m.look.is_not(None)),
@@ -166,7 +170,7 @@ _RELEASE = Sql(update(t.mirror).where(_m.customer_id == _p("id")).values(lease_u
 _GET = Sql(select(*_COLUMNS).where(_m.customer_id == _p("id")))
 _SAVE = Sql(update(t.mirror).where(_m.customer_id == _p("id")).values({k: _p(k) for k in _SAVED}))
 _FORGET = Sql(t.mirror.delete().where(_m.customer_id == _p("id")))
-_WHEN_WANTED = Sql(select(func.min(_m.retry)).where(_m.parked.is_(None), _wanted))
+_WHEN_WANTED = Sql(select(func.min(_m.retry)).where(_busy, _m.parked.is_(None), _wanted))
 _LEFT_OPEN = Sql(
     update(t.mirror_send)
     .where(_d.customer_id == _p("id"), _d.outcome == literal_column("'open'"))
@@ -180,20 +184,24 @@ _LEFT_SENDING = Sql(
 _WHEN_WANTED_HERE = Sql(
     select(func.min(_m.retry))
     .join_from(t.mirror, t.wish, _w.customer_id == _m.customer_id, isouter=True)
-    .where(_m.parked.is_(None), _wanted, _ours)
+    .where(_busy, _m.parked.is_(None), _wanted, _ours)
 )
-_WHEN_SETTLED = Sql(select(func.min(_m.settle)).where(_m.parked.is_(None), _m.settle.is_not(None)))
+_WHEN_SETTLED = Sql(select(func.min(_m.settle)).where(_busy, _m.parked.is_(None), _m.settle.is_not(None)))
+_foreign = t.mirror.alias().c.foreign_seen
 _COUNTS = Sql(
     select(
         func.count().filter(and_(_m.dirty == _ONE, _m.parked.is_(None))).label("waiting"),
         func.min(case((and_(_m.dirty == _ONE, _m.parked.is_(None)), _m.since))).label("oldest"),
         func.count(_m.parked).label("parked"),
-        cast(func.coalesce(func.sum(_m.foreign_seen), _ZERO), BigInteger).label("foreign"),
-    ).select_from(t.mirror)
+        select(cast(func.coalesce(func.sum(_foreign), _ZERO), BigInteger))
+        .where(_foreign > _ZERO)
+        .scalar_subquery()
+        .label("foreign"),
+    ).where(_busy)
 )
 _BEHIND = Sql(
     select(*_COLUMNS)
-    .where(or_(_m.dirty == _ONE, _m.parked.is_not(None)))
+    .where(_busy, or_(_m.dirty == _ONE, _m.parked.is_not(None)))
     .order_by(_m.parked.is_(None), _m.since)
     .limit(_p("n"))
 )
@@ -385,21 +393,28 @@ _PLANNED = Sql(
     .where(_q.customer_id == _p("id"), _q.state == literal_column("'planned'"))
     .order_by(_q.id)
 )
+_still_owed = (
+    _q.customer_id == _p("id"),
+    _q.till == _p("till"),
+    _q.sale_id == _p("sale_id"),
+    _q.state == literal_column("'planned'"),
+)
 _PLANNED_FOR = Sql(
     select(_q.id, _q.till, _q.sale_id, _q.kind, _q.earned, _q.reward, _q.program, _q.planned).where(
-        _q.till == _p("till"), _q.sale_id == _p("sale_id"), _q.state == literal_column("'planned'")
+        *_still_owed
     )
 )
 _SET_PUSH = Sql(update(t.push).where(_q.id == _p("push")).values(state=_p("state"), sent=_p("sent")))
 _REVISE = Sql(
-    update(t.push)
-    .where(_q.till == _p("till"), _q.sale_id == _p("sale_id"), _q.state == literal_column("'planned'"))
-    .values(kind=_p("kind"), earned=_p("earned"), reward=_p("reward"))
+    update(t.push).where(*_still_owed).values(kind=_p("kind"), earned=_p("earned"), reward=_p("reward"))
 )
-_DROP_PUSH = Sql(
-    update(t.push)
-    .where(_q.till == _p("till"), _q.sale_id == _p("sale_id"), _q.state == literal_column("'planned'"))
-    .values(state="dropped")
+_DROP_PUSH = Sql(update(t.push).where(*_still_owed).values(state="dropped"))
+_FORGET_PUSHES = Sql(
+    t.push.delete().where(
+        _q.till == _p("till"),
+        _q.planned < _p("before"),
+        _q.state.not_in([literal_column(f"'{s}'") for s in ("planned", "sending", "maybe")]),
+    )
 )
 _MAYBE_SINCE = Sql(
     select(func.count()).where(
@@ -441,8 +456,8 @@ def planned(tx: Tx, customer_id: int) -> list[Push]:
     return [Push(*row) for row in tx.all(_PLANNED, id=customer_id)]
 
 
-def planned_for(tx: Tx, till: str, sale_id: str) -> Push | None:
-    row = tx.one(_PLANNED_FOR, till=till, sale_id=sale_id)
+def planned_for(tx: Tx, customer_id: int, till: str, sale_id: str) -> Push | None:
+    row = tx.one(_PLANNED_FOR, id=customer_id, till=till, sale_id=sale_id)
     return Push(*row) if row is not None else None
 
 
@@ -450,13 +465,20 @@ def set_push(tx: Tx, push_id: int, state: str, sent: float | None = None) -> Non
     tx.run(_SET_PUSH, push=push_id, state=state, sent=sent)
 
 
-def revise_push(tx: Tx, till: str, sale_id: str, *, kind: str, earned: int, reward: str) -> None:
+def revise_push(
+    tx: Tx, customer_id: int, till: str, sale_id: str, *, kind: str, earned: int, reward: str
+) -> None:
     """The sale behind a text that was not sent yet changed."""
-    tx.run(_REVISE, till=till, sale_id=sale_id, kind=kind, earned=earned, reward=reward)
+    tx.run(_REVISE, id=customer_id, till=till, sale_id=sale_id, kind=kind, earned=earned, reward=reward)
 
 
-def drop_push(tx: Tx, till: str, sale_id: str) -> None:
-    tx.run(_DROP_PUSH, till=till, sale_id=sale_id)
+def drop_push(tx: Tx, customer_id: int, till: str, sale_id: str) -> None:
+    tx.run(_DROP_PUSH, id=customer_id, till=till, sale_id=sale_id)
+
+
+def forget_pushes(tx: Tx, till: str, before: float) -> None:
+    """Texts planned before then whose fate is known."""
+    tx.run(_FORGET_PUSHES, till=till, before=before)
 
 
 def pushes_spent(tx: Tx, customer_id: int) -> int:
@@ -466,7 +488,11 @@ def pushes_spent(tx: Tx, customer_id: int) -> int:
 
 # -- start-up -------------------------------------------------------------------------------------------
 
-_FREE = Sql(update(t.mirror).where(_m.lease_owner == _p("owner")).values(lease_until=_ZERO, retry=_ZERO))
+_FREE = Sql(
+    update(t.mirror)
+    .where(_m.lease_owner == _p("owner"), or_(_m.lease_until != _ZERO, _m.retry != _ZERO))
+    .values(lease_until=_ZERO, retry=_ZERO)
+)
 _RESTART_SETTLE = Sql(
     update(t.mirror).where(_m.lease_owner == _p("owner"), _m.settle.is_not(None)).values(settle=_p("due"))
 )

@@ -42,6 +42,12 @@ def _int(name: str, default: int = 0) -> Column[int]:
 
 _IS_OPEN = text("state = 'open'")
 _IS_CLOSED = text("closed_at IS NOT NULL")
+# The sales that are ever asked for by their customer: a close with a known balance is none of them, and so
+# writes no page for it.
+_IS_UNDER_WAY = text("state = 'open' OR offline = 1")
+# As `mirror_book.py` asks, word for word: of all passes ever sold to, those with anything still to be done.
+_IS_BUSY = text("dirty = 1 OR look IS NOT NULL OR settle IS NOT NULL OR parked IS NOT NULL")
+_IS_FOREIGN = text("foreign_seen > 0")
 # As `book/report.py` asks for them, word for word: a close makes none of these.
 _NOT_OF_A_CLOSE = text("kind NOT IN ('earn', 'redeem')")
 
@@ -145,7 +151,7 @@ sale = Table(
     Column("why", Text, nullable=False, server_default=""),
     Column("uid", Integer),
     Index("sale_open", "state", "till", "turn", sqlite_where=_IS_OPEN),
-    Index("sale_customer", "customer_id", "state"),
+    Index("sale_customer", "customer_id", sqlite_where=_IS_UNDER_WAY, postgresql_where=_IS_UNDER_WAY),
     # For a day's report. A till alone reads all its sales for one (0.3 s for a million) rather than write a
     # page more at each close; a chain has that many in days.
     Index("sale_closed", "closed_at", sqlite_where=_IS_CLOSED).ddl_if(dialect="postgresql"),
@@ -201,9 +207,9 @@ reward_use = Table(
     sqlite_with_rowid=False,
 )
 
-# One row per pass that is, or may be, behind. `look`: the tap that asked for a fresh look at the balance.
-# `said`: the `pass` event for what it owes was sent. `confirmed`/`face`: what the service was last seen to
-# hold. `settle`: when the last write must be read back.
+# One row per pass that was ever met. `look`: the tap that asked for a fresh look at the balance. `said`: the
+# `pass` event for what it owes was sent. `confirmed`/`face`: what the service was last seen to hold.
+# `settle`: when the last write must be read back.
 mirror = Table(
     "mirror",
     metadata,
@@ -221,7 +227,8 @@ mirror = Table(
     _int("foreign_seen"),
     Column("lease_owner", Text),
     Column("lease_until", Float, nullable=False, server_default="0"),
-    Index("mirror_due", "dirty", "settle"),
+    Index("mirror_busy", "customer_id", sqlite_where=_IS_BUSY, postgresql_where=_IS_BUSY),
+    Index("mirror_foreign", "customer_id", sqlite_where=_IS_FOREIGN, postgresql_where=_IS_FOREIGN),
 )
 
 # Every balance written since the pass was last found settled: what may still turn up at the service.
@@ -237,6 +244,7 @@ mirror_send = Table(
 )
 
 # Texts owed to phones, one per sale at most. state: planned sending sent maybe merged suppressed dropped.
+# Those of known fate are forgotten after a week, so a customer's are few and one key is enough to find them.
 push = Table(
     "push",
     metadata,
@@ -251,8 +259,7 @@ push = Table(
     Column("state", Text, nullable=False),
     Column("planned", Float, nullable=False),
     Column("sent", Float),
-    UniqueConstraint("till", "sale_id"),
-    Index("push_customer", "customer_id", "state"),
+    UniqueConstraint("customer_id", "till", "sale_id"),
 )
 
 

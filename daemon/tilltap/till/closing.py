@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from tilltap.ledger import book, mirror_book
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules import redeem
 from tilltap.rules.settle import Outcome
 from tilltap.till.shapes import offers, view
+from tilltap.written import written
 
 
 def enter(tx: Tx, sale: Sale) -> int | None:
@@ -19,7 +18,7 @@ def enter(tx: Tx, sale: Sale) -> int | None:
     if done.reward is None:
         sale.let_go()
     sale.discount, sale.paid, sale.taken = done.discount, done.paid, done.taken
-    sale.offers = json.dumps(offers(sale, seen), ensure_ascii=False)
+    sale.offers = written(offers(sale, seen))
     sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
     sale.why, sale.lapsed, sale.uid = done.why, 0, tx.uid
     if customer is None or seen.account is None:

@@ -109,7 +109,7 @@ def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
         mirror_book.plan_push(
             tx, customer_id, till=sale.till, sale_id=sale.sale_id, program=sale.program, **text
         )
-        mirror_book.revise_push(tx, sale.till, sale.sale_id, **text)
+        mirror_book.revise_push(tx, customer_id, sale.till, sale.sale_id, **text)
     book.save_sale(tx, sale)
     announce(tx, sale)
     return after

@@ -43,6 +43,8 @@ SILENT_S = 2.0
 DAY_S = 24 * 3600
 # Contract 3.1: at least the last 10 000 events can be asked for again.
 EVENTS_KEPT = 20_000
+# A day's texts are counted against the budget; a week's are there when somebody asks what a phone was told.
+TEXTS_KEPT_S = 7 * DAY_S
 # Passes named by `mirror.list` at once; a till that is further behind has one cause, not thousands.
 MIRROR_LIST = 200
 
@@ -438,12 +440,13 @@ class Till:
     # -- care -------------------------------------------------------------------------------------------
 
     async def tidy(self) -> None:
-        """Cancels open sales nobody touched for a day, forgets old taps and events."""
+        """Cancels open sales nobody touched for a day, forgets old taps, events and texts."""
 
         def work(tx: Tx) -> None:
             for sale in book.stale_sales(tx, self.shop.till, tx.now - DAY_S):
                 sales.cancel(tx, self.shop, sale.sale_id, why="untouched for a day")
             book.prune(tx, self.shop.till, keep_events=EVENTS_KEPT, taps_before=tx.now - DAY_S)
+            mirror_book.forget_pushes(tx, self.shop.till, tx.now - TEXTS_KEPT_S)
 
         await self._run(work)
 

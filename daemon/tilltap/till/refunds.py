@@ -89,19 +89,25 @@ def _take_back(tx: Tx, sale: Sale, before: int, left: int) -> None:
         reward = program.reward(sale.reward)
         if reward and reward.on_redeem == "keep":
             book.add_use(tx, customer.id, reward.id, -1)
-    _revise_text(tx, sale)
+    _revise_text(tx, sale, customer.id)
     mirror_book.owe(tx, customer.id)
     ripple(tx, customer.id, skip=sale)
 
 
-def _revise_text(tx: Tx, sale: Sale) -> None:
+def _revise_text(tx: Tx, sale: Sale, customer_id: int) -> None:
     """A text that has not left yet must not promise what the refund took back."""
-    push = mirror_book.planned_for(tx, sale.till, sale.sale_id)
+    push = mirror_book.planned_for(tx, customer_id, sale.till, sale.sale_id)
     if push is None:
         return
     if sale.state == "refunded" or (push.kind == "earned" and not sale.earned):
-        mirror_book.drop_push(tx, sale.till, sale.sale_id)
+        mirror_book.drop_push(tx, customer_id, sale.till, sale.sale_id)
     else:
         mirror_book.revise_push(
-            tx, sale.till, sale.sale_id, kind=push.kind, earned=sale.earned, reward=push.reward
+            tx,
+            customer_id,
+            sale.till,
+            sale.sale_id,
+            kind=push.kind,
+            earned=sale.earned,
+            reward=push.reward,
         )

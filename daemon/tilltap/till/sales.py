@@ -265,8 +265,9 @@ def _touch(tx: Tx, sale: Sale) -> Sale:
     """
     before = replace(sale)
     if sale.reward and sale.touched <= tx.now - book.RESERVATION_S and sale.customer_id:
-        reward = book.program(tx, sale.program).reward(sale.reward)
-        facts = account(tx, book.customer(tx, sale.customer_id), sale)
+        program = book.program(tx, sale.program)
+        reward = program.reward(sale.reward)
+        facts = account(tx, program, book.customer(tx, sale.customer_id), sale)
         enough = facts.free >= sale.taken and reward is not None and redeem.affordable(reward, facts)
         sale.lapsed = 0 if enough else 1
     sale.touched = tx.now
@@ -310,7 +311,7 @@ def _accept_automatic(tx: Tx, sale: Sale) -> None:
         return
     customer = book.customer(tx, sale.customer_id)
     if customer.known:
-        facts = account(tx, customer, sale)
+        facts = account(tx, program, customer, sale)
         if reward := redeem.automatic(program, facts, sale.total):
             _take(sale, reward.id, redeem.taken(reward, facts))
 
@@ -370,7 +371,7 @@ def _late_attach(tx: Tx, sale: Sale, who: Found) -> Json:
     program = book.program(tx, sale.program)
     book.lock(tx, who.customer_id)
     customer = book.customer(tx, who.customer_id)
-    facts = account(tx, customer)
+    facts = account(tx, program, customer)
     left = (sale.paid or 0) - sale.refunded
     done = settle(program, Order(sale.total, sale.counted, left), facts, known=customer.known)
     sale.customer_id, sale.offline, sale.why = customer.id, int(not customer.known), done.why

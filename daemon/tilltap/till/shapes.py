@@ -27,9 +27,11 @@ class Shop:
     version: int
 
 
-def account(tx: Tx, customer: Customer, own: Sale | None = None) -> Account:
-    """The customer's points, less what sales other than `own` hold."""
-    held, uses = 0, book.uses(tx, customer.id)
+def account(tx: Tx, program: Program, customer: Customer, own: Sale | None = None) -> Account:
+    """The customer's points, less what sales other than `own` hold. Uses matter to a programme only that has
+    rewards which keep their points.
+    """
+    held, uses = 0, book.uses(tx, customer.id) if program.counts_uses else {}
     for till, sale_id, reward, points in book.held(tx, customer.id):
         if own and (till, sale_id) == (own.till, own.sale_id):
             continue
@@ -56,7 +58,7 @@ class View:
 def view(tx: Tx, sale: Sale) -> View:
     program = book.program(tx, sale.program)
     customer = book.customer(tx, sale.customer_id) if sale.customer_id else None
-    facts = account(tx, customer, sale) if customer else None
+    facts = account(tx, program, customer, sale) if customer else None
     reward = program.reward(sale.reward) if sale.reward else None
     order = Order(sale.total, sale.counted, sale.paid, reward, sale.taken)
     known = customer is not None and customer.known
@@ -67,14 +69,14 @@ def offers(sale: Sale, seen: View) -> list[Json]:
     """What the cashier may give, and what became of it."""
     if not seen.known or seen.account is None:
         return []
-    refused, found = sale.refusals(), []
+    found = []
     for reward in seen.program.rewards:
         if reward.id == sale.reward:
             state = "accepted"
         elif not redeem.offered(reward, seen.account, sale.total):
             continue
         else:
-            state = "declined" if reward.id in refused else "offered"
+            state = "declined" if reward.id in sale.refusals() else "offered"
         found.append(
             {
                 "reward": reward.id,
@@ -174,7 +176,7 @@ def rewards(program: Program, facts: Account | None) -> list[Json]:
 
 
 def customer_shape(tx: Tx, shop: Shop, customer: Customer) -> Json:
-    facts = account(tx, customer)
+    facts = account(tx, shop.program, customer)
     return {
         "customer": customer_ids(customer),
         "balance": balance(customer),

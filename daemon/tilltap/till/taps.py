@@ -80,7 +80,7 @@ def fields(tx: Tx, shop: Shop, tap: Tap, customer: Customer | None) -> Json:
         "status": tap.status,
         "customer": customer_ids(customer),
         "balance": balance(customer),
-        "rewards": rewards(shop.program, account(tx, customer)) if customer and known else [],
+        "rewards": rewards(shop.program, account(tx, shop.program, customer)) if customer and known else [],
         "sale_id": tap.sale_id,
         "stale": False,  # the session says true when it sends a missed event again
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Text, bindparam, func, literal_column, or_, select, update
@@ -52,7 +51,15 @@ _ADD_POINTS = Sql(
 )
 _JOIN = Sql(update(t.customer).where(_c.id == _p("id")).values(same_as=_p("same_as"), points=0, carried=0))
 _MOVE_ALIASES = Sql(update(t.alias).where(t.alias.c.customer_id == _p("old")).values(customer_id=_p("new")))
-_MOVE_SALES = Sql(update(t.sale).where(t.sale.c.customer_id == _p("old")).values(customer_id=_p("new")))
+# A cancelled sale stays where it was: nobody asks for it by its customer, and readers follow `same_as`.
+_MOVE_SALES = Sql(
+    update(t.sale)
+    .where(
+        t.sale.c.customer_id == _p("old"),
+        or_(t.sale.c.state == literal_column("'open'"), t.sale.c.offline == literal_column("1")),
+    )
+    .values(customer_id=_p("new"))
+)
 _MOVE_TAPS = Sql(update(t.tap).where(t.tap.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _MOVE_PUSHES = Sql(update(t.push).where(t.push.c.customer_id == _p("old")).values(customer_id=_p("new")))
 _PUT_ALIAS = Sql(
@@ -134,7 +141,9 @@ def set_pass(tx: Tx, customer_id: int, pass_id: str, ext_id: str | None) -> None
 
 
 def join(tx: Tx, old: Customer, new: Customer) -> None:
-    """`old` turned out to be `new`: its balance, aliases, sales and taps count there from now on."""
+    """`old`, whom the service had not answered for, turned out to be `new`: its balance, aliases, sales and
+    taps count there from now on.
+    """
     tx.run(_ADD_POINTS, id=new.id, points=old.points, carried=old.carried)
     tx.run(_JOIN, id=old.id, same_as=new.id)
     for sql in (_MOVE_ALIASES, _MOVE_SALES, _MOVE_TAPS, _MOVE_PUSHES):
@@ -211,10 +220,9 @@ def enter(
         uid=tx.uid,
     )
     tx.run(_ADD_POINTS, id=customer_id, points=points, carried=carried)
-    was = tx.customers.pop(customer_id, None)
+    was = tx.customers.get(customer_id)
     if was is not None:
-        now = tx.customers[customer_id] = copy(was)
-        now.points, now.carried = was.points + points, was.carried + carried
+        tx.customers[customer_id] = replace(was, points=was.points + points, carried=was.carried + carried)
 
 
 def count_entries(tx: Tx, till: str, ref: str, kind: str) -> int:

@@ -237,7 +237,7 @@ INSERT INTO public.entry VALUES (6, 'till-1', 'a1', 'adjust', 0, 1, 3, 0, '2026-
 INSERT INTO public.entry VALUES (7, '', 'pass/1', 'foreign', 0, 1, 15, 0, '2026-11-21T10:00:00.000Z', 'Changed at the service by others.', NULL);
 INSERT INTO public.entry VALUES (8, 'till-1', '3', 'earn', 0, 3, 3, 0, '2026-11-21T10:00:00.000Z', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.', NULL);
 INSERT INTO public.entry VALUES (9, 'till-1', '4', 'earn', 0, 1, 2, 0, '2026-11-21T10:00:00.000Z', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.', NULL);
-INSERT INTO public.event VALUES ('till-1', 1, 'tap', '{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"cac731b4ab109da9","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
+INSERT INTO public.event VALUES ('till-1', 1, 'tap', '{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"23f8bb062d636527","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
 INSERT INTO public.event VALUES ('till-1', 2, 'sale', '{"seq":2,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"open","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":null,"why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 3, 'sale', '{"seq":3,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"closed","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 4, 'pass', '{"seq":4,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"notification":"delivered"}');
@@ -245,14 +245,14 @@ INSERT INTO public.event VALUES ('till-1', 5, 'sale', '{"seq":5,"at":"2026-11-21
 INSERT INTO public.event VALUES ('till-1', 6, 'sale', '{"seq":6,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"open","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":12,"reserved":12,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":null,"why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 7, 'sale', '{"seq":7,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"closed","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":"3.00","currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"reserved":0,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":"0 points earned. Balance: 0","why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 8, 'sale', '{"seq":8,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"part-refunded","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":0,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
-INSERT INTO public.event VALUES ('till-1', 9, 'tap', '{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"c5be8ce73bfdf868","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
-INSERT INTO public.event VALUES ('till-1', 10, 'tap', '{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"c5be8ce73bfdf868","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO public.event VALUES ('till-1', 9, 'tap', '{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"d73fc998c7ad6037","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO public.event VALUES ('till-1', 10, 'tap', '{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"d73fc998c7ad6037","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
 INSERT INTO public.event VALUES ('till-1', 11, 'pass', '{"seq":11,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"notification":"none"}');
 INSERT INTO public.event VALUES ('till-1', 12, 'pass', '{"seq":12,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"notification":"delivered"}');
 INSERT INTO public.event VALUES ('till-1', 13, 'sale', '{"seq":13,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"3","state":"closed","total":"30.00","eligible":"30.00","discount":"0.00","due":"30.00","paid":"30.00","currency":"GBP","customer":{"pass_id":null,"ext_id":null},"balance":null,"reserved":0,"earned":3,"balance_after":null,"offers":[],"message":"Thank you for your order. You''ve earned 3 points!","receipt":"3 points earned. Balance: –","why":"30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.","offline":true}');
 INSERT INTO public.event VALUES ('till-1', 14, 'sale', '{"seq":14,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"4","state":"closed","total":"20.00","eligible":"20.00","discount":"0.00","due":"20.00","paid":"20.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":24,"reserved":0,"earned":2,"balance_after":24,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"offered","prompt":"Would you like to get £5 off on this order?"}],"message":"Thank you for your order. You''ve earned 2 points!","receipt":"2 points earned. Balance: 24","why":"20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.","offline":false}');
 INSERT INTO public.event VALUES ('till-1', 15, 'sale', '{"seq":15,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"5","state":"open","total":"7.50","eligible":"7.50","discount":"0.00","due":"7.50","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"reserved":0,"earned":0,"balance_after":0,"offers":[],"message":null,"receipt":null,"why":"7.50 paid: no full 10.00, so 0 points earned.","offline":false}');
-INSERT INTO public.meta VALUES ('id', '766f7178144a9cb7');
+INSERT INTO public.meta VALUES ('id', '48646d417e3926e2');
 INSERT INTO public.meta VALUES ('schema', '1');
 INSERT INTO public.meta VALUES ('currency', 'GBP');
 INSERT INTO public.meta VALUES ('service', 'https://api.passentry.com');
@@ -271,15 +271,15 @@ INSERT INTO public.push VALUES (3, 3, 'till-1', '3', 'earned', 3, '', 1, 'planne
 INSERT INTO public.push VALUES (4, 1, 'till-1', '4', 'earned', 2, '', 1, 'planned', 1000000, NULL);
 INSERT INTO public.rate VALUES ('GET /loyalty/{id}', '[]');
 INSERT INTO public.refund VALUES ('till-1', 'r1', 'till-1', '1', 200, 200, '2026-11-21T10:00:00.000Z', NULL);
-INSERT INTO public.sale VALUES ('till-1', '2', 'closed', 800, NULL, 300, 0, 2, 'five-off', 12, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 500, 0, 0, 0, 0, 0, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "accepted", "prompt": "Would you like to get £5 off on this order?"}]', 'You''ve used your £5 off discount!', '0 points earned. Balance: 0', '£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '2', 'closed', 800, NULL, 300, 0, 2, 'five-off', 12, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 500, 0, 0, 0, 0, 0, '[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}]', 'You''ve used your £5 off discount!', '0 points earned. Balance: 0', '£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.', NULL);
 INSERT INTO public.sale VALUES ('till-1', '1', 'part-refunded', 1000, NULL, 1000, 200, 1, NULL, 0, 0, '[]', 1, 1, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 0, 0, 0, 0, 5, '[]', 'Congratulations! You''ve got £5 off on your next order!', '1 point earned. Balance: 5', '10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.', NULL);
 INSERT INTO public.sale VALUES ('till-1', '3', 'closed', 3000, NULL, 3000, 0, 3, NULL, 0, 0, '[]', 1, 0, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 3, 0, 0, 1, NULL, '[]', 'Thank you for your order. You''ve earned 3 points!', '3 points earned. Balance: –', '30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.', NULL);
-INSERT INTO public.sale VALUES ('till-1', '4', 'closed', 2000, NULL, 2000, 0, 1, NULL, 0, 0, '[]', 1, 0, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 2, 0, 0, 0, 24, '[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "offered", "prompt": "Would you like to get £5 off on this order?"}]', 'Thank you for your order. You''ve earned 2 points!', '2 points earned. Balance: 24', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.', NULL);
+INSERT INTO public.sale VALUES ('till-1', '4', 'closed', 2000, NULL, 2000, 0, 1, NULL, 0, 0, '[]', 1, 0, 1000000, 1000000, '2026-11-21T10:00:00.000Z', 0, 2, 0, 0, 0, 24, '[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"offered","prompt":"Would you like to get £5 off on this order?"}]', 'Thank you for your order. You''ve earned 2 points!', '2 points earned. Balance: 24', '20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.', NULL);
 INSERT INTO public.sale VALUES ('till-1', '5', 'open', 750, NULL, NULL, 0, 2, NULL, 0, 0, '[]', 1, 1, 1000000, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, '', NULL);
-INSERT INTO public.tap VALUES ('cac731b4ab109da9', 'till-1', 'counter', 'apple-vas', 'identified', 1, '1', NULL, 1, 1000000);
-INSERT INTO public.tap VALUES ('c5be8ce73bfdf868', 'till-1', 'counter', 'apple-vas', 'identified', 1, NULL, NULL, 1, 1000000);
+INSERT INTO public.tap VALUES ('23f8bb062d636527', 'till-1', 'counter', 'apple-vas', 'identified', 1, '1', NULL, 1, 1000000);
+INSERT INTO public.tap VALUES ('d73fc998c7ad6037', 'till-1', 'counter', 'apple-vas', 'identified', 1, NULL, NULL, 1, 1000000);
 INSERT INTO public.till VALUES ('till-2', 'abc', 'there', 0);
-INSERT INTO public.till VALUES ('till-1', 'de54c1db32434e046591244a64cd835d', 'test', 0);
+INSERT INTO public.till VALUES ('till-1', '698dc95136c3e5fc166116fa4abfdcd5', 'test', 0);
 INSERT INTO public.wish VALUES (3, 'till-1', 1000000);
 INSERT INTO public.wish VALUES (1, 'till-1', 1000000);
 INSERT INTO public.wish VALUES (2, 'till-1', 1000000);
@@ -315,9 +315,9 @@ ALTER TABLE ONLY public.nfc_index
 ALTER TABLE ONLY public.program
     ADD CONSTRAINT program_pkey PRIMARY KEY (version);
 ALTER TABLE ONLY public.push
-    ADD CONSTRAINT push_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT push_customer_id_till_sale_id_key UNIQUE (customer_id, till, sale_id);
 ALTER TABLE ONLY public.push
-    ADD CONSTRAINT push_till_sale_id_key UNIQUE (till, sale_id);
+    ADD CONSTRAINT push_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.rate
     ADD CONSTRAINT rate_pkey PRIMARY KEY (endpoint);
 ALTER TABLE ONLY public.refund
@@ -340,9 +340,9 @@ CREATE INDEX ix_mirror_send_customer_id ON public.mirror_send USING btree (custo
 CREATE INDEX ix_news_till ON public.news USING btree (till);
 CREATE INDEX ix_tap_customer_id ON public.tap USING btree (customer_id);
 CREATE INDEX ix_tap_steady ON public.tap USING btree (steady);
-CREATE INDEX mirror_due ON public.mirror USING btree (dirty, settle);
-CREATE INDEX push_customer ON public.push USING btree (customer_id, state);
+CREATE INDEX mirror_busy ON public.mirror USING btree (customer_id) WHERE ((dirty = 1) OR (look IS NOT NULL) OR (settle IS NOT NULL) OR (parked IS NOT NULL));
+CREATE INDEX mirror_foreign ON public.mirror USING btree (customer_id) WHERE (foreign_seen > 0);
 CREATE INDEX sale_closed ON public.sale USING btree (closed_at) WHERE (closed_at IS NOT NULL);
-CREATE INDEX sale_customer ON public.sale USING btree (customer_id, state);
+CREATE INDEX sale_customer ON public.sale USING btree (customer_id) WHERE ((state = 'open'::text) OR (offline = 1));
 CREATE INDEX sale_open ON public.sale USING btree (state, till, turn) WHERE (state = 'open'::text);
 CREATE TRIGGER entry_is_final BEFORE DELETE OR UPDATE OR TRUNCATE ON public.entry FOR EACH STATEMENT EXECUTE FUNCTION public.entry_is_final();

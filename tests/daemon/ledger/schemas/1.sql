@@ -62,7 +62,7 @@ CREATE TABLE event (
  WITHOUT ROWID
 
 ;
-INSERT INTO "event" VALUES('till-1',1,'tap','{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"e4bb4c591eddd6c1","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
+INSERT INTO "event" VALUES('till-1',1,'tap','{"seq":1,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"8b07df422dd2887e","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":false}],"sale_id":null,"stale":false}');
 INSERT INTO "event" VALUES('till-1',2,'sale','{"seq":2,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"open","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":null,"why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO "event" VALUES('till-1',3,'sale','{"seq":3,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"closed","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"reserved":0,"earned":1,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
 INSERT INTO "event" VALUES('till-1',4,'pass','{"seq":4,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":5,"notification":"delivered"}');
@@ -70,8 +70,8 @@ INSERT INTO "event" VALUES('till-1',5,'sale','{"seq":5,"at":"2026-11-21T10:00:00
 INSERT INTO "event" VALUES('till-1',6,'sale','{"seq":6,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"open","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":null,"currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":12,"reserved":12,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":null,"why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO "event" VALUES('till-1',7,'sale','{"seq":7,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"2","state":"closed","total":"8.00","eligible":"8.00","discount":"5.00","due":"3.00","paid":"3.00","currency":"GBP","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"reserved":0,"earned":0,"balance_after":0,"offers":[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}],"message":"You''ve used your £5 off discount!","receipt":"0 points earned. Balance: 0","why":"£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.","offline":false}');
 INSERT INTO "event" VALUES('till-1',8,'sale','{"seq":8,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"1","state":"part-refunded","total":"10.00","eligible":"10.00","discount":"0.00","due":"10.00","paid":"10.00","currency":"GBP","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":4,"reserved":0,"earned":0,"balance_after":5,"offers":[],"message":"Congratulations! You''ve got £5 off on your next order!","receipt":"1 point earned. Balance: 5","why":"10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.","offline":false}');
-INSERT INTO "event" VALUES('till-1',9,'tap','{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"b804481e7b900b10","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
-INSERT INTO "event" VALUES('till-1',10,'tap','{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"b804481e7b900b10","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO "event" VALUES('till-1',9,'tap','{"seq":9,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"ef3fa5373efd7bc3","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":7,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
+INSERT INTO "event" VALUES('till-1',10,'tap','{"seq":10,"at":"2026-11-21T10:00:00.000Z","till":"till-1","tap_id":"ef3fa5373efd7bc3","reader":"counter","source":"apple-vas","status":"identified","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"rewards":[{"reward":"five-off","title":"£5 off","discount":"5.00","available":true}],"sale_id":null,"stale":false}');
 INSERT INTO "event" VALUES('till-1',11,'pass','{"seq":11,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ana","ext_id":"ana"},"balance":22,"notification":"none"}');
 INSERT INTO "event" VALUES('till-1',12,'pass','{"seq":12,"at":"2026-11-21T10:00:00.000Z","till":"till-1","customer":{"pass_id":"pass-ben","ext_id":"ben"},"balance":0,"notification":"delivered"}');
 INSERT INTO "event" VALUES('till-1',13,'sale','{"seq":13,"at":"2026-11-21T10:00:00.000Z","till":"till-1","sale_id":"3","state":"closed","total":"30.00","eligible":"30.00","discount":"0.00","due":"30.00","paid":"30.00","currency":"GBP","customer":{"pass_id":null,"ext_id":null},"balance":null,"reserved":0,"earned":3,"balance_after":null,"offers":[],"message":"Thank you for your order. You''ve earned 3 points!","receipt":"3 points earned. Balance: –","why":"30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.","offline":true}');
@@ -82,7 +82,7 @@ CREATE TABLE meta (
 	value TEXT NOT NULL, 
 	PRIMARY KEY ("key")
 );
-INSERT INTO "meta" VALUES('id','709134691d373030');
+INSERT INTO "meta" VALUES('id','28ecb466122e90b8');
 INSERT INTO "meta" VALUES('schema','1');
 INSERT INTO "meta" VALUES('currency','GBP');
 INSERT INTO "meta" VALUES('service','https://api.passentry.com');
@@ -157,7 +157,7 @@ CREATE TABLE push (
 	planned FLOAT NOT NULL, 
 	sent FLOAT, 
 	PRIMARY KEY (id), 
-	UNIQUE (till, sale_id)
+	UNIQUE (customer_id, till, sale_id)
 );
 INSERT INTO "push" VALUES(1,1,'till-1','1','reached',1,'£5 off',1,'sent',1000000.0,1000000.0);
 INSERT INTO "push" VALUES(2,2,'till-1','2','redeemed',0,'£5 off',1,'sent',1000000.0,1000000.0);
@@ -231,9 +231,9 @@ CREATE TABLE sale (
 
 ;
 INSERT INTO "sale" VALUES('till-1','1','part-refunded',1000,NULL,1000,200,1,NULL,0,0,'[]',1,1,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',0,0,0,0,0,5,'[]','Congratulations! You''ve got £5 off on your next order!','1 point earned. Balance: 5','10.00 paid: 1 × 10.00 at 1 point each, so 1 point earned.',NULL);
-INSERT INTO "sale" VALUES('till-1','2','closed',800,NULL,300,0,2,'five-off',12,0,'[]',1,1,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',500,0,0,0,0,0,'[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "accepted", "prompt": "Would you like to get £5 off on this order?"}]','You''ve used your £5 off discount!','0 points earned. Balance: 0','£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.',NULL);
+INSERT INTO "sale" VALUES('till-1','2','closed',800,NULL,300,0,2,'five-off',12,0,'[]',1,1,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',500,0,0,0,0,0,'[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"accepted","prompt":"Would you like to get £5 off on this order?"}]','You''ve used your £5 off discount!','0 points earned. Balance: 0','£5 off given (5.00 off, 12 points spent); 3.00 paid: no full 10.00, so 0 points earned.',NULL);
 INSERT INTO "sale" VALUES('till-1','3','closed',3000,NULL,3000,0,3,NULL,0,0,'[]',1,0,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',0,3,0,0,1,NULL,'[]','Thank you for your order. You''ve earned 3 points!','3 points earned. Balance: –','30.00 paid: 3 × 10.00 at 1 point each, so 3 points earned.',NULL);
-INSERT INTO "sale" VALUES('till-1','4','closed',2000,NULL,2000,0,1,NULL,0,0,'[]',1,0,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',0,2,0,0,0,24,'[{"reward": "five-off", "title": "£5 off", "discount": "5.00", "state": "offered", "prompt": "Would you like to get £5 off on this order?"}]','Thank you for your order. You''ve earned 2 points!','2 points earned. Balance: 24','20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.',NULL);
+INSERT INTO "sale" VALUES('till-1','4','closed',2000,NULL,2000,0,1,NULL,0,0,'[]',1,0,1000000.0,1000000.0,'2026-11-21T10:00:00.000Z',0,2,0,0,0,24,'[{"reward":"five-off","title":"£5 off","discount":"5.00","state":"offered","prompt":"Would you like to get £5 off on this order?"}]','Thank you for your order. You''ve earned 2 points!','2 points earned. Balance: 24','20.00 paid: 2 × 10.00 at 1 point each, so 2 points earned.',NULL);
 INSERT INTO "sale" VALUES('till-1','5','open',750,NULL,NULL,0,2,NULL,0,0,'[]',1,1,1000000.0,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,'',NULL);
 CREATE TABLE tap (
 	tap_id TEXT NOT NULL, 
@@ -251,8 +251,8 @@ CREATE TABLE tap (
  WITHOUT ROWID
 
 ;
-INSERT INTO "tap" VALUES('b804481e7b900b10','till-1','counter','apple-vas','identified',1,NULL,NULL,1,1000000.0);
-INSERT INTO "tap" VALUES('e4bb4c591eddd6c1','till-1','counter','apple-vas','identified',1,'1',NULL,1,1000000.0);
+INSERT INTO "tap" VALUES('8b07df422dd2887e','till-1','counter','apple-vas','identified',1,'1',NULL,1,1000000.0);
+INSERT INTO "tap" VALUES('ef3fa5373efd7bc3','till-1','counter','apple-vas','identified',1,NULL,NULL,1,1000000.0);
 CREATE TABLE till (
 	name TEXT NOT NULL, 
 	holder TEXT NOT NULL, 
@@ -272,15 +272,15 @@ CREATE TABLE wish (
 );
 CREATE INDEX ix_customer_same_as ON customer (same_as);
 CREATE INDEX ix_alias_customer_id ON alias (customer_id);
-CREATE INDEX ix_entry_customer_id ON entry (customer_id);
 CREATE INDEX entry_other ON entry (at) WHERE kind NOT IN ('earn', 'redeem');
-CREATE INDEX sale_customer ON sale (customer_id, state);
+CREATE INDEX ix_entry_customer_id ON entry (customer_id);
+CREATE INDEX sale_customer ON sale (customer_id) WHERE state = 'open' OR offline = 1;
 CREATE INDEX sale_open ON sale (state, till, turn) WHERE state = 'open';
-CREATE INDEX ix_tap_customer_id ON tap (customer_id);
 CREATE INDEX ix_tap_steady ON tap (steady);
-CREATE INDEX mirror_due ON mirror (dirty, settle);
+CREATE INDEX ix_tap_customer_id ON tap (customer_id);
+CREATE INDEX mirror_foreign ON mirror (customer_id) WHERE foreign_seen > 0;
+CREATE INDEX mirror_busy ON mirror (customer_id) WHERE dirty = 1 OR look IS NOT NULL OR settle IS NOT NULL OR parked IS NOT NULL;
 CREATE INDEX ix_mirror_send_customer_id ON mirror_send (customer_id);
-CREATE INDEX push_customer ON push (customer_id, state);
 CREATE INDEX ix_news_till ON news (till);
 CREATE TRIGGER entry_no_UPDATE BEFORE UPDATE ON entry
     BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
