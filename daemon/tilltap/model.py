@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 _NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE = "BHD IQD JOD KWD LYD OMR TND"
 _DECIMALS = {code: n for n, codes in ((0, _NONE), (3, _THREE)) for code in codes.split()}
+_AMOUNT = {n: re.compile(rf"[0-9]{{1,9}}(\.[0-9]{{1,{n}}})?" if n else r"[0-9]{1,9}") for n in (0, 2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ class Currency:
     def parse(self, text: object) -> int:
         """`"8"` or `"8.00"` -> 800. ValueError for anything but a decimal string of contract section 3."""
         n = self.decimals
-        pattern = rf"[0-9]{{1,9}}(\.[0-9]{{1,{n}}})?" if n else r"[0-9]{1,9}"
-        if not isinstance(text, str) or not re.fullmatch(pattern, text):
+        if not isinstance(text, str) or not _AMOUNT[n].fullmatch(text):
             example = "8" if not n else "8." + "0" * n
             raise ValueError(f'an amount is a decimal string such as "{example}"')
         whole, _, fraction = text.partition(".")

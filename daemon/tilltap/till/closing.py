@@ -18,7 +18,8 @@ def enter(tx: Tx, sale: Sale) -> int | None:
     if done.reward is None:
         sale.let_go()
     sale.discount, sale.paid, sale.taken = done.discount, done.paid, done.taken
-    sale.offers = written(offers(sale, seen))
+    found = offers(sale, seen)
+    sale.offers = written(found) if found else None
     sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
     sale.why, sale.lapsed, sale.uid = done.why, 0, tx.uid
     if customer is None or seen.account is None:

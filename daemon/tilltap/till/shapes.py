@@ -129,7 +129,7 @@ def sale_shape(tx: Tx, sale: Sale) -> Written:
         reserved=0,
         earned=sale.earned,
         balance_after=sale.balance_after,
-        offers=json.loads(sale.offers or "[]"),
+        offers=json.loads(sale.offers) if sale.offers else [],
         message=sale.message,
         receipt=sale.receipt,
         why=sale.why,
