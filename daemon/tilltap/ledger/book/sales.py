@@ -108,11 +108,6 @@ _UNANSWERED = Sql(
     .order_by(_s.closed)
 )
 _LAST_TURN = Sql(select(func.max(_s.turn)).where(_s.till == _p("till"), _s.state == literal_column("'open'")))
-_STALE_OPEN = Sql(
-    select(*_COLUMNS).where(
-        _s.till == _p("till"), _s.state == literal_column("'open'"), _s.touched < _p("before")
-    )
-)
 _in_columns = attrgetter(*_SALE_COLUMNS)
 
 
@@ -184,7 +179,8 @@ def unanswered_sales(tx: Tx, customer_id: int) -> list[Sale]:
 
 
 def stale_sales(tx: Tx, till: str, before: float) -> list[Sale]:
-    return [Sale(*row) for row in tx.all(_STALE_OPEN, till=till, before=before)]
+    """Open ones, last touched before then."""
+    return [sale for sale in open_sales(tx, till) if sale.touched < before]
 
 
 def last_turn(tx: Tx, till: str) -> int:
