@@ -19,9 +19,19 @@ Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="Default $TILLTAP_CONFIG, then /etc/tilltap/tilltap.toml."),
 ]
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("is empty (name the POS socket, or leave --socket out)")
+    return text
+
+
 Socket = Annotated[
     str | None,
-    typer.Option("--socket", metavar="PATH", help="The POS socket itself; then no --config is read."),
+    typer.Option(
+        "--socket", parser=_named, metavar="PATH", help="The POS socket itself; then no --config is read."
+    ),
 ]
 
 
