@@ -123,7 +123,7 @@ def backup(config: Config = None, to: To = None) -> None:
 
     Example: tilltap ledger backup --to /media/stick
     """
-    from tilltap.ledger.backup import checked_copy, free_name
+    from tilltap.ledger.backup import checked_copy
     from tilltap.ledger.faults import told_in_one_line
 
     settings = _settings(config)
@@ -138,12 +138,23 @@ def backup(config: Config = None, to: To = None) -> None:
         )
         print(shlex.join(command))
         raise typer.Exit(1)
-    target = to or path.parent
-    if target.is_dir():
-        target = free_name(target / path.name)
+    target = _new_file(path, to)
     with told_in_one_line(f"ledger {path}"):
         checked_copy(path, target)
     print(f"{target}: {_size(target.stat().st_size)}")
+
+
+def _new_file(path: Path, to: Path | None) -> Path:
+    from tilltap.ledger.backup import free_name, is_there
+
+    is_there(path)
+    target = to or path.parent
+    try:
+        return free_name(target / path.name) if target.is_dir() else target
+    except OSError as error:
+        raise StartError(
+            f"backup {target}: {error.strerror} (name a new file in a folder of your own)"
+        ) from None
 
 
 def _now() -> str:
@@ -246,11 +257,12 @@ def _spool_to_move(settings: Settings, old: str, new: str) -> Callable[[], None]
     """The spool is its till's, and named by it unless the configuration does; what waits in it goes along."""
     from dataclasses import replace
 
+    from tilltap.ledger.backup import is_there
     from tilltap.ledger.spool_book import move_spool
     from tilltap.stores import spool_of
 
     source, target = (spool_of(replace(settings, till=name)) for name in (old, new))
-    if not source.exists():
+    if not is_there(source, "spool"):
         return lambda: None
     return move_spool(source, target, new)
 

@@ -42,7 +42,8 @@ def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
             f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)"
         ) from None
     except (OSError, sqlite3.Error) as error:
-        raise StartError(f"{what} {path}: {error} ({_remedy(path)})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartError(f"{what} {path}: {reason} ({_remedy(path)})") from None
     try:
         _judge_tables(path, what, tables)
     except StartError:
@@ -87,10 +88,21 @@ def _judge_tables(path: Path, what: str, tables: set[str]) -> None:
         raise _lost(path, what, "is empty", note)
 
 
+def is_there(path: Path, what: str = "ledger") -> bool:
+    """StartError if one may not look, as in a folder that is closed to this user."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StartError(
+            f"{what} {path}: {error.strerror} (run this as the daemon's user, or correct [ledger])"
+        ) from None
+
+
 def refuse_no_file(path: Path, what: str = "ledger") -> None:
     """StartError for a folder, or a device, where a database should be."""
-    if path.exists() and not path.is_file():
-        raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
+    with suppress(OSError):  # it will be complained of when it is opened
+        if path.exists() and not path.is_file():
+            raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
 
 
 def refuse_mixed(path: Path, what: str = "ledger") -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tilltap.errors import StartError
-from tilltap.ledger.backup import findings, open_to_read
+from tilltap.ledger.backup import findings, is_there, open_to_read
 from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.upgrade import recorded, refuse_newer
@@ -130,7 +130,7 @@ def _drift(connection: Connection) -> list[str]:
 
 def _spooled(path: Path) -> tuple[int, int]:
     """`(waiting, parked)`; a till that was never cut off may not have a spool yet."""
-    if not path.exists():
+    if not is_there(path, "spool"):
         return 0, 0
     with told_in_one_line(f"spool {path}"), closing(open_to_read(path, "spool")) as connection:
         row = connection.execute("SELECT count(*) - count(parked), count(parked) FROM spooled").fetchone()

@@ -302,6 +302,34 @@ def test_a_folder_is_no_ledger(file: Path, run: Run) -> None:
         assert run(*command)[2] == [f"ledger {file}: not a file (name the database file in [ledger])"]
 
 
+UNSEEN = "x" * 300  # as in a folder closed to whoever asks, but also for root: looking for it is an error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_ledger_that_one_may_not_look_for_is_one_line(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    configure(tmp_path, f"sqlite:///{UNSEEN}")
+    code, out, err = run(*command)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert err[0].startswith(f"ledger {tmp_path / UNSEEN}: File name too long (")
+
+
+def test_a_spool_or_a_copy_that_one_may_not_look_for_is_one_line(
+    url: str, file: Path, run: Run, tmp_path: Path
+) -> None:
+    code, out, err = run("backup", "--to", UNSEEN)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert err[0].startswith(f"backup {UNSEEN}: File name too long (name a new file")
+    (tmp_path / "tilltap.toml").write_text(
+        CONFIG.format(ledger=url, till="till-1").replace("[[reader]]", f'spool = "{UNSEEN}"\n[[reader]]')
+    )
+    for command in (["status"], ["rename-till", "front"]):
+        code, out, err = run(*command)
+        assert (code, out, len(err)) == (3, [], 1)
+        assert err[0].startswith(f"spool {tmp_path / UNSEEN}: File name too long (run this as")
+
+
 def test_words_of_sqlite_that_are_no_text_are_one_line(file: Path, run: Run) -> None:
     """It quotes the damaged page that holds the names of its tables."""
     with closing(sqlite3.connect(file)) as connection:
