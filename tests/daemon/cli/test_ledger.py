@@ -256,10 +256,50 @@ def test_a_schema_that_is_not_ours_is_refused(
 
 def test_a_server_that_does_not_answer_is_one_line(run: Run, tmp_path: Path) -> None:
     configure(tmp_path, "postgresql://tilltap@127.0.0.1:1/shop")
-    for command in (["status"], ["upgrade"], ["rename-till", "front"]):
+    for command in (["upgrade"], ["rename-till", "front"]):
         code, out, err = run(*command)
         assert (code, out, len(err)) == (3, [], 1)
         assert "does not answer" in err[0]
+
+
+TAP = "INSERT INTO spooled VALUES (2, 'tap', 't1', '2026-11-21T09:59:00.000Z', '{}', '{}', NULL)"
+REFUSED = "INSERT INTO spooled VALUES (3, 'close', '9', '2026-11-20T12:00:00.000Z', '{}', '{}', 'why')"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (None, "0 waiting, 0 parked"),
+        ("", "1 waiting since 2026-11-21T10:00:00.000Z (closed sales: 1), 0 parked"),
+        (f"{TAP};{REFUSED}", "2 waiting since 2026-11-21T09:59:00.000Z (closed sales: 1), 1 parked"),
+    ],
+)
+def test_the_spool_is_told_also_while_the_server_does_not_answer(
+    run: Run, tmp_path: Path, more: str | None, says: str
+) -> None:
+    configure(tmp_path, url := "postgresql://tilltap@127.0.0.1:1/shop")
+    spool = spool_of(load(tmp_path / "tilltap.toml"))
+    if more is not None:
+        restore(spool, f"{NEWEST}.spool")
+        change(spool, more)
+    code, out, err = run("status")
+    assert (code, out) == (3, [f"spool  {says}"])
+    assert err == ["ledger: the server does not answer (check [ledger] url, the network and the server)"]
+    code, out, _ = run("status", "--json")
+    found = json.loads(out[0])
+    assert (code, found["ledger"]) == (3, url)
+    assert says.startswith(f"{found['spooled']} waiting")
+    assert says.endswith(f"{found['spool_parked']} parked")
+
+
+def test_neither_the_server_nor_the_spool_can_be_asked(run: Run, tmp_path: Path) -> None:
+    configure(tmp_path, "postgresql://tilltap@127.0.0.1:1/shop")
+    spool = spool_of(load(tmp_path / "tilltap.toml"))
+    spool.write_bytes(b"not a spool at all" * 100)
+    code, out, err = run("status")
+    assert (code, out, len(err)) == (3, [], 2)
+    assert "does not answer" in err[0]
+    assert err[1].startswith(f"spool {spool}: ")
 
 
 COMMANDS = [("status",), ("backup",), ("upgrade",), ("rename-till", "front")]
