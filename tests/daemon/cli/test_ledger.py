@@ -195,11 +195,11 @@ def spoil(file: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [("status", 3), ("backup", 3), ("upgrade", 0)],
+    [("status", 3), ("backup", 3), ("upgrade", 0), ("rename-till front", 3)],
 )
 def test_an_empty_file_is_no_ledger_yet(file: Path, run: Run, command: str, expected: int) -> None:
     file.write_bytes(b"")
-    code, out, err = run(command)
+    code, out, err = run(*command.split())
     assert (code, len(out + err)) == (expected, 1)
     assert f"{file}: " in (out + err)[0]
     assert "no ledger in it yet (tilltap run makes it)" in (out + err)[0]
