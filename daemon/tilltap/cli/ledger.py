@@ -149,11 +149,11 @@ def backup(config: Config = None, to: To = None) -> None:
     """Copy the ledger while the daemon goes on selling; never overwrites anything.
 
     A ledger on a server is PostgreSQL's to copy: then this says with which command, and exit code 1 that it
-    did nothing.
+    did nothing. Exit code 2: FILE is there already, or cannot be made.
 
     Example: tilltap ledger backup --to /media/stick
     """
-    from tilltap.ledger.backup import checked_copy
+    from tilltap.ledger.backup import TargetError, checked_copy
     from tilltap.ledger.faults import told_in_one_line
 
     settings = _settings(config)
@@ -168,23 +168,26 @@ def backup(config: Config = None, to: To = None) -> None:
         )
         print(shlex.join(command))
         raise typer.Exit(1)
-    target = _new_file(path, to)
-    with told_in_one_line(f"ledger {path}"):
-        checked_copy(path, target)
+    try:
+        target = _new_file(path, to)
+        with told_in_one_line(f"ledger {path}"):
+            checked_copy(path, target)
+    except TargetError as error:
+        if to is not None:
+            error.exit_code = 2  # it is the command that names it
+        raise
     print(f"{target}: {_size(target.stat().st_size)}")
 
 
 def _new_file(path: Path, to: Path | None) -> Path:
-    from tilltap.ledger.backup import free_name, is_there
+    from tilltap.ledger.backup import TargetError, free_name, is_there
 
     is_there(path)
     target = to or path.parent
     try:
         return free_name(target / path.name) if target.is_dir() else target
     except OSError as error:
-        raise StartError(
-            f"backup {target}: {error.strerror} (name a new file in a folder of your own)"
-        ) from None
+        raise TargetError(target, error) from None
 
 
 def _now() -> str:

@@ -28,6 +28,13 @@ _MARKS = {"ledger": {"meta", "entry"}, "spool": {"meta", "spooled"}}
 SMALLEST_FILE = 512
 
 
+class TargetError(StartError):
+    """The copy cannot be begun under its name: nothing is wrong with the ledger."""
+
+    def __init__(self, target: Path, error: OSError) -> None:
+        super().__init__(f"backup {target}: {error.strerror} (name a new file in a folder of your own)")
+
+
 def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
     refuse_no_file(path, what)
@@ -205,15 +212,13 @@ def copy_to(path: Path, target: Path) -> Path:
     """One consistent copy, on the disk when this returns, for the eyes of its owner only.
 
     Never overwrites anything. It has its name only when it is whole: a kill leaves an empty file at most, and
-    its unfinished `.part`. StartError: what, where, remedy.
+    its unfinished `.part`. TargetError, StartError: what, where, remedy.
     """
     part = target.with_name(target.name + ".part")
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StartError(
-            f"backup {target}: {error.strerror} (name a new file in a folder of your own)"
-        ) from None
+        raise TargetError(target, error) from None
     try:
         os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with closing(open_to_read(path)) as source, closing(sqlite3.connect(part)) as copy:

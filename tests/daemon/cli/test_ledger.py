@@ -355,12 +355,7 @@ def test_a_ledger_that_one_may_not_look_for_is_one_line(
     assert err[0].startswith(f"ledger {tmp_path / UNSEEN}: File name too long (")
 
 
-def test_a_spool_or_a_copy_that_one_may_not_look_for_is_one_line(
-    url: str, file: Path, run: Run, tmp_path: Path
-) -> None:
-    code, out, err = run("backup", "--to", UNSEEN)
-    assert (code, out, len(err)) == (3, [], 1)
-    assert err[0].startswith(f"backup {UNSEEN}: File name too long (name a new file")
+def test_a_spool_that_one_may_not_look_for_is_one_line(url: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "tilltap.toml").write_text(
         CONFIG.format(ledger=url, till="till-1").replace("[[reader]]", f'spool = "{UNSEEN}"\n[[reader]]')
     )
@@ -402,13 +397,33 @@ def test_backup_makes_one_new_file_a_day_or_a_minute(file: Path, run: Run, tmp_p
     for _ in range(3):  # within one second
         assert run("backup", "--to", str(tmp_path / "stick"))[0] == 0
     assert run("backup", "--to", str(tmp_path / "mine"))[0] == 0
-    before = (tmp_path / "mine").read_bytes()
-    code, out, err = run("backup", "--to", str(tmp_path / "mine"))
-    assert (code, out, len(err)) == (3, [], 1)
-    assert "File exists" in err[0]
-    assert (tmp_path / "mine").read_bytes() == before
     assert len(list((tmp_path / "stick").iterdir())) == 3
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("mine", "File exists"),
+        ("ledger.db", "File exists"),
+        ("none/mine", "No such file or directory"),
+        ("mine/mine", "Not a directory"),
+        (UNSEEN, "File name too long"),
+    ],
+)
+def test_where_no_new_file_can_be_is_wrong_usage(
+    file: Path, run: Run, tmp_path: Path, to: str, says: str
+) -> None:
+    (tmp_path / "mine").write_bytes(b"theirs")
+    before = file.read_bytes()
+    target = tmp_path / to
+    assert run("backup", "--to", str(target)) == (
+        2,
+        [],
+        [f"backup {target}: {says} (name a new file in a folder of your own)"],
+    )
+    assert ((tmp_path / "mine").read_bytes(), file.read_bytes()) == (b"theirs", before)
+    assert not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.parametrize("to", ["", " "])
