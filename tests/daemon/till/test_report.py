@@ -246,7 +246,8 @@ async def test_passes_that_need_a_person(shop: House) -> None:
 async def test_a_sale_is_in_the_day_that_the_shops_clock_says(
     shop: House, starts: str, local: str, day: str
 ) -> None:
-    shop.till.day_starts = time.fromisoformat(starts)
+    shop.day_starts = time.fromisoformat(starts)
+    shop.restart()
     await shop.call("customer.find", value="bob")  # so that the close takes no time
     at(shop, local)
     await shop.call("sale.close", sale_id="1", total="10.00", value="bob")
@@ -492,8 +493,8 @@ class Days:
             case ("wait", hours):
                 self.house.time.move(hours * 3600)
 
-    async def check(self, starts: time) -> None:
-        self.house.till.day_starts = starts
+    async def check(self) -> None:
+        starts = self.house.day_starts
         expected = figures_of(self.book, lambda at: self.day_of(at, starts))
         day = self.day_of(self.steady, starts) - timedelta(days=1)
         while day <= self.day_of(self.house.time.steady(), starts):
@@ -514,7 +515,7 @@ _HISTORY = (
 )
 
 
-def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int, starts: time) -> None:
+def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         house.time.loop = runner.get_loop()  # type: ignore[assignment]
         for name, points in (("ana", 4), ("bob", 9)):
@@ -523,7 +524,7 @@ def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int, 
         days = Days(house, begin, which)
         for op in ops:
             runner.run(days.do(op))
-        runner.run(days.check(starts))
+        runner.run(days.check())
         house.time.loop = None
     assert house.store.wrong == []
 
@@ -539,9 +540,9 @@ def test_any_days_add_up_to_what_was_done(
     template: Path, ops: list[tuple[Any, ...]], begin: datetime, which: int, starts: time
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), durable=False, template=template)
+        house = House(Path(folder), durable=False, template=template, day_starts=starts)
         try:
-            live(house, ops, begin, which, starts)
+            live(house, ops, begin, which)
         finally:
             house.stop()
 
@@ -553,9 +554,9 @@ def test_any_days_of_a_shared_ledger(
 ) -> None:
     postgres.empty(shared_url)
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), durable=False, time=Time())
+        house = House(Path(folder), durable=False, time=Time(), day_starts=starts)
         house.share(shared_url)
         try:
-            live(house, ops, begin, which, starts)
+            live(house, ops, begin, which)
         finally:
             house.stop()
