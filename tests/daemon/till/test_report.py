@@ -34,6 +34,7 @@ pytestmark = pytest.mark.anyio
 
 LONDON = ZoneInfo("Europe/London")
 NOTHING: dict[str, int] = {}
+BOB_PAID_20 = {"with_customer": 1, "total": 2000, "paid": 2000, "earned": 2}
 # A ledger of its own is never out of reach.
 _SHARED = pytest.mark.parametrize("house", ["postgresql"], indirect=True)
 
@@ -147,8 +148,6 @@ async def test_what_was_paid_against_what_was_due(shop: House, paid: str, differ
 
 
 async def test_several_rewards_under_their_newest_titles(shop: House) -> None:
-    from dataclasses import replace
-
     await shop.reload(replace(COFFEE, rewards=(FIVE_OFF, TEN_OFF, STAFF)))
     await shop.call("customer.adjust", value="ana", points=20, reason="for this", request_id="a")
     for n, reward in enumerate(["ten-off", "staff", "ten-off"]):
@@ -294,12 +293,7 @@ async def test_a_late_attach_is_in_the_day_of_its_sale(shop: House) -> None:
     at(shop, "2026-11-22T00:05:00")
     await shop.call("sale.attach", sale_id="1", value="bob")
     assert await said(shop) == NOTHING
-    assert await said(shop, "2026-11-21") == {
-        "with_customer": 1,
-        "total": 2000,
-        "paid": 2000,
-        "earned": 2,
-    }
+    assert await said(shop, "2026-11-21") == BOB_PAID_20
 
 
 @_SHARED
@@ -310,12 +304,7 @@ async def test_a_sale_closed_without_the_ledger_is_in_the_day_of_its_closing(sho
     assert await said(shop, "2026-11-21") == NOTHING
     assert await offline.enter_all(shop.till.shop)
     assert await said(shop) == NOTHING
-    assert await said(shop, "2026-11-21") == {
-        "with_customer": 1,
-        "total": 2000,
-        "paid": 2000,
-        "earned": 2,
-    }
+    assert await said(shop, "2026-11-21") == BOB_PAID_20
 
 
 @_SHARED
