@@ -104,7 +104,6 @@ class _Daemon:
             )
             self.provider = Watched(service, self.clock.wall)
             self.till = self._begin()
-            self.till.day_starts = settings.day_starts
         except BaseException:
             self.store.close()
             raise
@@ -114,15 +113,15 @@ class _Daemon:
 
     def _begin(self) -> Till:
         """The till, once the ledger knows us; a ledger on a server may have to be told later."""
-        shop = Shop(self.settings.till, self.settings.program, 0)
+        shop, starts = Shop(self.settings.till, self.settings.program, 0), self.settings.day_starts
         if self.shared is not None:
-            self._among = TillAmongOthers(self.shared, self.provider, shop, self.clock)
+            self._among = TillAmongOthers(self.shared, self.provider, shop, self.clock, day_starts=starts)
             self.shared.on_step = self._clock_set
             self.shared.begin(LEDGER_PATIENCE_S)
             return self._among
         with told_in_one_line(f"ledger {self.settings.ledger.path}"):
             shop = replace(shop, version=self.store.run_now(self._enter))
-        return Till(self.store, self.provider, shop, self.clock)
+        return Till(self.store, self.provider, shop, self.clock, day_starts=starts)
 
     def _enter(self, tx: Tx) -> int:
         self.store.last_seq = restored.resume(tx, self.store.note)

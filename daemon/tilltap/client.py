@@ -71,6 +71,13 @@ class Event:
         return int(self.params["seq"])
 
 
+class _Foreign(ConnectionError):
+    """Somebody answers, and is no tilltap."""
+
+    def __init__(self) -> None:
+        super().__init__("something other than tilltap answers there")
+
+
 class _Line:
     """One connection: lines out, lines in."""
 
@@ -96,7 +103,7 @@ class _Line:
         self._sock.sendall(json.dumps(call, separators=(",", ":")).encode() + b"\n")
         deadline = monotonic() + timeout
         while True:
-            reply = self.read(max(deadline - monotonic(), 0.001))
+            reply = self.read(deadline)
             if "method" in reply:
                 continue
             if "error" in reply and reply["id"] in (None, self._last_id):
@@ -104,24 +111,53 @@ class _Line:
             if reply["id"] == self._last_id:
                 return reply["result"]
 
-    def read(self, timeout: float | None = None) -> Json:
-        """The next line, whenever it comes without a `timeout`; ConnectionError at the end."""
-        self._sock.settimeout(timeout)
+    def read(self, deadline: float | None = None) -> Json:
+        """The next line, whenever it comes without a `deadline`; ConnectionError at the end."""
         while b"\n" not in self._rest:
+            self._sock.settimeout(None if deadline is None else _left(deadline))
             chunk = self._sock.recv(READ_SIZE)
             if not chunk:
                 raise ConnectionResetError("the daemon closed the connection")
             self._rest += chunk
         line, _, self._rest = self._rest.partition(b"\n")
-        try:
-            reply: Json = json.loads(line)
-        except ValueError as problem:
-            raise ConnectionError("something other than tilltap answers there") from problem
-        return reply
+        return _message(line)
+
+
+def _left(deadline: float) -> float:
+    """Seconds until then; TimeoutError if it has passed, however much is still coming."""
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _message(line: bytes) -> Json:
+    """An event, or an answer: a result, which is an object or a list in this protocol, or an error."""
+    try:
+        said: Json = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _Foreign from None
+    match said:
+        case (
+            {"method": str(), "params": {"seq": int()}}
+            | {"id": _, "error": {"code": int(), "message": str()}}
+            | {"id": _, "result": dict() | list()}
+        ):
+            return said
+    raise _Foreign
+
+
+def _snapshot(result: Any) -> Json:
+    match result:
+        case {"seq": int(), "gap": bool()}:
+            found: Json = result
+            return found
+    raise _Foreign
 
 
 def _said_no(error: Json) -> TillError:
-    data = error.get("data") or {}
+    data = error.get("data")
+    data = data if isinstance(data, dict) else {}
     if "code" in data:
         return Refused(error["message"], data["code"], retry=bool(data.get("retry")))
     return BadCall(error["message"], error["code"], data.get("field"))
@@ -196,7 +232,7 @@ class Till:
     def _ask_to_watch(self, after: int | None) -> tuple[_Line, Json]:
         line = _Line(self.path, self.timeout)
         try:
-            return line, line.ask("watch", {} if after is None else {"after": after}, self.timeout)
+            return line, _snapshot(line.ask("watch", {} if after is None else {"after": after}, self.timeout))
         except BaseException:
             line.close()
             raise
@@ -212,6 +248,8 @@ class Till:
             sleep(PAUSE)
 
     def _unreachable(self, problem: OSError) -> Unreachable:
+        if isinstance(problem, _Foreign):
+            return Unreachable(f"{self.path}: {problem}; see [pos] socket for the daemon's own")
         reason = problem.strerror or str(problem)
         return Unreachable(f"nobody answers at {self.path}: {reason}; is the daemon running?")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+MIDNIGHT = time(0)
 _DAY = timedelta(days=1)
 
 

@@ -1,15 +1,16 @@
 """The Python client, against the real server: every call, every kind of error, every way to lose a connection."""
 
 import json
-import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
 
 from rigs.desk import MemoryDesk, serving
+from rigs.rude import Rude, always
 from tilltap import client
 from tilltap.client import BadCall, Event, Refused, Till, Unreachable
 from tilltap.errors import CallError
@@ -85,32 +86,6 @@ def test_overloaded_is_a_refusal_and_the_next_call_connects_again(till, served, 
     assert till.status()["state"] == "ready"
 
 
-class Rude:
-    """Listens at `path` and treats each connection by the next of `manners`: they get the socket and the call."""
-
-    def __init__(self, path, *manners):
-        self.calls = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._run, args=(manners,))
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._thread.join(10)
-        self._listener.close()
-
-    def _run(self, manners):
-        for manner in manners:
-            connection, _ = self._listener.accept()
-            with connection, connection.makefile("rb") as lines:
-                self.calls.append(line := lines.readline())
-                manner(connection, json.loads(line))
-
-
 def hang_up(connection, call):
     pass
 
@@ -125,6 +100,18 @@ def nonsense(connection, call):
 
 def late(connection, call):
     connection.recv(1)  # until the other side has had enough
+
+
+def endless_line(connection, call):
+    with suppress(OSError):
+        while True:
+            connection.sendall(b"y" * 1000)
+
+
+def endless_events(connection, call):
+    with suppress(OSError):
+        while True:
+            connection.sendall(b'{"method":"tap","params":{"seq":1}}\n')
 
 
 def answer(connection, call):
@@ -143,10 +130,50 @@ def test_a_call_is_repeated_word_for_word_until_it_answers(tmp_path, monkeypatch
     assert len({json.dumps(json.loads(c)["params"]) for c in rude.calls}) == 1
 
 
-@pytest.mark.parametrize("manner", [hang_up, half_an_answer, nonsense, late])
+@pytest.mark.parametrize("manner", [hang_up, half_an_answer, nonsense, late, endless_line, endless_events])
 def test_patience_ends(tmp_path, manner):
     with Rude(tmp_path / "s", manner), pytest.raises(Unreachable):
         Till(str(tmp_path / "s"), timeout=0.2, patience=0).status()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "220 mail.example.com ESMTP",
+        "null",
+        "{}",
+        "[" * 50_000,
+        '{"id":ID}',
+        '{"id":ID,"result":null}',
+        '{"result":{}}',
+        '{"id":ID,"error":"no"}',
+        '{"id":ID,"error":{"code":"E1","message":"no"}}',
+        '{"method":"tap","params":[]}',
+    ],
+)
+def test_who_is_no_tilltap_is_told_from_one_that_is_not_there(tmp_path, said):
+    with Rude(tmp_path / "s", always(said)), Till(str(tmp_path / "s"), patience=0) as till:
+        with pytest.raises(Unreachable) as caught:
+            till.call("status", {})
+        assert str(caught.value) == (
+            f"{tmp_path}/s: something other than tilltap answers there; see [pos] socket for the daemon's own"
+        )
+
+
+def test_a_snapshot_that_is_none_is_no_tilltaps(tmp_path):
+    with (
+        Rude(tmp_path / "s", always('{"id":ID,"result":{}}')),
+        pytest.raises(Unreachable, match="something other"),
+    ):
+        next(Till(str(tmp_path / "s"), patience=0).watch())
+
+
+def test_data_of_an_error_may_be_anything(tmp_path):
+    odd = always('{"id":ID,"error":{"code":-32603,"message":"no","data":"why"}}')
+    with Rude(tmp_path / "s", odd), Till(str(tmp_path / "s"), patience=0) as till:
+        with pytest.raises(BadCall) as caught:
+            till.status()
+        assert (caught.value.code, caught.value.field) == (-32603, None)
 
 
 def test_a_daemon_that_restarts_is_waited_for(tmp_path, monkeypatch):

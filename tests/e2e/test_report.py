@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import datetime
 from typing import Any
 
 from rigs.daemon import ANNA, BEN, Shop, run_cli
@@ -54,6 +55,8 @@ def test_a_day_of_sales(shop: Shop) -> None:
     }
     assert row == {name: str(value) for name, value in expected.items()}
     assert told(shop, "--day", day, "--till", shop.till_name)[1] == [{"day": day, **row}]
+    began = datetime.fromisoformat(shop.ask("report", day="2020-02-29")["from"])
+    assert f"{began.astimezone():%F %R}" == "2020-02-29 04:30"
     (empty,) = told(shop, "--day", "2020-02-29")[1]
     assert (empty["sales_with_customer"], empty["paid"], empty["points_earned"]) == ("0", "0.00", "0")
     assert shop.stop() == 0

@@ -69,6 +69,7 @@ REST = """
 [till]
 name = "{till}"
 store = "soho"
+day_starts = "04:30"
 [loyalty]
 url = "{url}"
 api_key_file = "shop.key"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -79,14 +80,14 @@ async def running(
     assert time.monotonic() - began < ends_within
 
 
-class Customers:
+class Customers(ABC):
     """They come, one after the other, with their phones: `tap`, on a thread."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
-    def tap(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def tap(self) -> None: ...
 
     def come(self) -> None:
         self.leave()

@@ -8,6 +8,7 @@ must look like `sale.get`, and nothing is announced twice (`Watching`).
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from rigs.clock import Time, VirtualLoop
 from rigs.service import Service
 from tilltap.caller import called_by
 from tilltap.clock import rfc3339
+from tilltap.days import MIDNIGHT
 from tilltap.errors import CallError, ParamError
 from tilltap.ledger import book, mirror_book, restored
 from tilltap.ledger.engine import Tx, create, sqlite_engine
@@ -139,7 +141,7 @@ class WatchingShared(Shoulder, SharedStore):
 class House:
     """One till on one ledger file. `call("sale.open", sale_id="1", total="8.00")` answers like the socket.
 
-    `uid`: whose program calls.
+    `uid`: whose program calls. `day_starts`: from the next start on.
     """
 
     uid: int | None = None
@@ -153,11 +155,13 @@ class House:
         time: Time | None = None,
         durable: bool = True,
         template: Path | None = None,
+        day_starts: dt.time = MIDNIGHT,
     ) -> None:
         self.path = folder / "ledger.sqlite"
         self.service = service or Service()
         self.time = time or Time()
         self.program = program
+        self.day_starts = day_starts
         self._durable = durable
         self.url: str | None = None
         if template is not None:
@@ -176,7 +180,8 @@ class House:
             create(engine)
         self.store: Watching | WatchingShared = Watching(engine, "till-1", self.time, lock)
         self.provider = Watched(self.service, self.time.wall)
-        self.till = Till(self.store, self.provider, Shop("till-1", self.program, 0), self.time)
+        shop = Shop("till-1", self.program, 0)
+        self.till = Till(self.store, self.provider, shop, self.time, day_starts=self.day_starts)
         self.till.phase = "ready"
         self.till.shop = Shop("till-1", self.program, self.store.run_now(self._begin))
 
@@ -198,7 +203,9 @@ class House:
         self.store = store
         self.provider = Watched(self.service, self.time.wall)
         shop = Shop("till-1", self.program, 0)
-        self.till = self._among = TillAmongOthers(store, self.provider, shop, self.time)
+        self.till = self._among = TillAmongOthers(
+            store, self.provider, shop, self.time, day_starts=self.day_starts
+        )
         self.till.phase = "ready"
         store.begin(10)
         assert store.up

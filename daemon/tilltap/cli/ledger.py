@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,7 +18,8 @@ from tilltap.errors import StartError
 
 if TYPE_CHECKING:
     from tilltap.config.settings import Settings
-    from tilltap.ledger.health import Health
+    from tilltap.ledger.health import Health, Spool
+    from tilltap.ledger.postgres import Unreachable
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line.")]
 
@@ -64,24 +65,48 @@ def register(app: typer.Typer) -> None:
 def status(config: Config = None, as_json: Json = False) -> None:
     """Is the ledger whole? Adds up every balance; changes nothing; the daemon may be running.
 
-    Exit code 0: it is; 1: something is wrong; 3: there is none, or it cannot be read.
+    Exit code 0: it is; 1: something is wrong; 3: there is none, or it cannot be read. While a shared ledger's
+    server does not answer, it still tells what waits in this till's spool.
 
     Example: tilltap ledger status --config /etc/tilltap/tilltap.toml
     """
     from dataclasses import asdict
 
     from tilltap.ledger import health
+    from tilltap.ledger.postgres import Unreachable
     from tilltap.stores import server_of, spool_of
 
     settings = _settings(config)
     if settings.ledger.path is not None:
         found = health.of_file(settings.ledger.path)
     else:
-        with _in_reach():
+        try:
             found = health.of_server(server_of(settings), settings.ledger.url, spool_of(settings))
+        except Unreachable as error:
+            _tell_the_spool(settings, error, as_json=as_json)
     print(json.dumps(asdict(found), ensure_ascii=False) if as_json else "\n".join(lines(found)))
     if found.wrong:
         raise typer.Exit(1)
+
+
+def _tell_the_spool(settings: Settings, error: Unreachable, *, as_json: bool) -> NoReturn:
+    """What can be said without the server, and then that it is out of reach."""
+    from dataclasses import asdict
+
+    from tilltap.ledger import health
+    from tilltap.stores import spool_of
+
+    unreached = _out_of_reach(error)
+    try:
+        left = health.of_spool(spool_of(settings))
+    except StartError as broken:
+        raise StartError(*unreached.lines, *broken.lines) from None
+    print(
+        json.dumps({"ledger": settings.ledger.url, **asdict(left)}, ensure_ascii=False)
+        if as_json
+        else f"spool  {_spool(left)}"
+    )
+    raise unreached from None
 
 
 def lines(found: Health) -> list[str]:
@@ -98,7 +123,7 @@ def lines(found: Health) -> list[str]:
         ("passes", f"{found.waiting} waiting, {found.parked} parked, {found.foreign} changed by others"),
     ]
     if found.spooled is not None:
-        rows.append(("spool", f"{found.spooled} waiting, {found.spool_parked} parked"))
+        rows.append(("spool", _spool(found)))
     if found.restored:
         rows.append(("put back", f"from a backup, noticed {found.restored}"))
     rows += [("wrong", line) for line in found.wrong] or [
@@ -106,6 +131,11 @@ def lines(found: Health) -> list[str]:
     ]
     width = max(len(name) for name, _ in rows)
     return [f"{name:{width}}  {text}" for name, text in rows]
+
+
+def _spool(found: Health | Spool) -> str:
+    of_these = f" since {found.spooled_since} (closed sales: {found.spooled_sales})" if found.spooled else ""
+    return f"{found.spooled} waiting{of_these}, {found.spool_parked} parked"
 
 
 def _size(size: int) -> str:
@@ -119,11 +149,11 @@ def backup(config: Config = None, to: To = None) -> None:
     """Copy the ledger while the daemon goes on selling; never overwrites anything.
 
     A ledger on a server is PostgreSQL's to copy: then this says with which command, and exit code 1 that it
-    did nothing.
+    did nothing. Exit code 2: FILE is there already, or cannot be made.
 
     Example: tilltap ledger backup --to /media/stick
     """
-    from tilltap.ledger.backup import checked_copy, free_name
+    from tilltap.ledger.backup import TargetError, checked_copy
     from tilltap.ledger.faults import told_in_one_line
 
     settings = _settings(config)
@@ -138,12 +168,26 @@ def backup(config: Config = None, to: To = None) -> None:
         )
         print(shlex.join(command))
         raise typer.Exit(1)
-    target = to or path.parent
-    if target.is_dir():
-        target = free_name(target / path.name)
-    with told_in_one_line(f"ledger {path}"):
-        checked_copy(path, target)
+    try:
+        target = _new_file(path, to)
+        with told_in_one_line(f"ledger {path}"):
+            checked_copy(path, target)
+    except TargetError as error:
+        if to is not None:
+            error.exit_code = 2  # it is the command that names it
+        raise
     print(f"{target}: {_size(target.stat().st_size)}")
+
+
+def _new_file(path: Path, to: Path | None) -> Path:
+    from tilltap.ledger.backup import TargetError, free_name, is_there
+
+    is_there(path)
+    target = to or path.parent
+    try:
+        return free_name(target / path.name) if target.is_dir() else target
+    except OSError as error:
+        raise TargetError(target, error) from None
 
 
 def _now() -> str:
@@ -246,11 +290,12 @@ def _spool_to_move(settings: Settings, old: str, new: str) -> Callable[[], None]
     """The spool is its till's, and named by it unless the configuration does; what waits in it goes along."""
     from dataclasses import replace
 
+    from tilltap.ledger.backup import is_there
     from tilltap.ledger.spool_book import move_spool
     from tilltap.stores import spool_of
 
     source, target = (spool_of(replace(settings, till=name)) for name in (old, new))
-    if not source.exists():
+    if not is_there(source, "spool"):
         return lambda: None
     return move_spool(source, target, new)
 
@@ -283,8 +328,12 @@ def _in_reach() -> Iterator[None]:
     try:
         yield
     except Unreachable as error:
-        remedy = "" if error.mistake else " (check [ledger] url, the network and the server)"
-        raise StartError(f"ledger: {error}{remedy}") from None
+        raise _out_of_reach(error) from None
+
+
+def _out_of_reach(error: Unreachable) -> StartError:
+    remedy = "" if error.mistake else " (check [ledger] url, the network and the server)"
+    return StartError(f"ledger: {error}{remedy}")
 
 
 def _must_be_ours(path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -12,13 +13,25 @@ from tilltap.errors import StartError
 if TYPE_CHECKING:
     from tilltap.client import TillError
 
+T = TypeVar("T")
+
 Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="Default $TILLTAP_CONFIG, then /etc/tilltap/tilltap.toml."),
 ]
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("is empty (name the POS socket, or leave --socket out)")
+    return text
+
+
 Socket = Annotated[
     str | None,
-    typer.Option("--socket", metavar="PATH", help="The POS socket itself; then no --config is read."),
+    typer.Option(
+        "--socket", parser=_named, metavar="PATH", help="The POS socket itself; then no --config is read."
+    ),
 ]
 
 
@@ -62,3 +75,16 @@ def not_had(problem: TillError, path: str) -> NoReturn:
     if isinstance(problem, Unreachable):
         raise NotReachedError(str(problem)) from problem
     raise TurnedAwayError(f"the daemon at {path} is running and says no: {problem}") from problem
+
+
+def in_words(path: str, told: Callable[..., T], *answers: object) -> T:
+    """`told(*answers)`: what a person reads of what was answered at `path`. NotReachedError if nothing can be
+    made of it: whatever answers there speaks JSON-RPC, and is not this tilltap.
+    """
+    try:
+        return told(*answers)
+    except (LookupError, TypeError, ValueError, AttributeError) as problem:
+        raise NotReachedError(
+            f"{path}: what answers there is not this tilltap (see [pos] socket for its own; after an upgrade,"
+            " restart the daemon)"
+        ) from problem

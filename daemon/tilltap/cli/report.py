@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from datetime import date, datetime
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_had, socket_path
+from tilltap.cli.reach import Config, Socket, in_words, not_had, socket_path
 from tilltap.errors import StartError
 
 # A day of a shop is ready in a tenth of a second; a big one, read from a slow disk, may take longer than the
@@ -67,11 +67,12 @@ def report(
     """
     if day is not None:
         _must_be_a_day(day)
-    found = _ask(socket_path(config, socket), day, till)
+    path = socket_path(config, socket)
+    found = _ask(path, day, till)
     if as_csv:
-        write_csv(found, sys.stdout)
+        print(in_words(path, as_table, found), end="")
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(in_words(path, lines, found)))
 
 
 def _ask(path: str, day: str | None, till: str | None) -> Json:
@@ -97,8 +98,9 @@ def _must_be_a_day(text: str) -> None:
     raise typer.BadParameter(f'"{text}" is no day (write it as 2026-11-21)', param_hint="--day")
 
 
-def write_csv(found: Json, out: TextIO) -> None:
+def as_table(found: Json) -> str:
     """RFC 4180. The row without a till holds what belongs to none."""
+    out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for row in found["tills"]:
@@ -117,6 +119,7 @@ def write_csv(found: Json, out: TextIO) -> None:
                 row["parked"],
             )
         )
+    return out.getvalue()
 
 
 # -- for a person -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_had, socket_path
+from tilltap.cli.reach import Config, Socket, in_words, not_had, socket_path
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +30,11 @@ def status(
     with Till(socket_path(config, socket), patience=0) as till:
         try:
             state = till.status()
-            about = {} if as_json else till.hello("tilltap status")
+            about = till.hello("tilltap status")
         except TillError as problem:
             not_had(problem, till.path)
-    if as_json:
-        print(json.dumps(state, ensure_ascii=False))
-    else:
-        print("\n".join(lines(about, state)))
+    said = in_words(till.path, lines, about, state)  # also before passing it on to a program
+    print(json.dumps(state, ensure_ascii=False) if as_json else "\n".join(said))
 
 
 def lines(about: dict[str, Any], state: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tilltap.cli.reach import Config, Socket, not_had, socket_path
+from tilltap.cli.reach import Config, Socket, in_words, not_had, socket_path
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def watch(
                 body = {"jsonrpc": "2.0", "method": event.method, "params": event.params}
                 print(json.dumps(body, ensure_ascii=False), flush=True)
             else:
-                print(line(event.method, event.params), flush=True)
+                print(in_words(till.path, line, event.method, event.params), flush=True)
             if event.method == "bye" and event.seq > now:  # an older one is history, sent again
                 return
     except TillError as problem:

@@ -22,6 +22,10 @@ _OPTIONS = """
 """
 OPTIONS = frozenset(_OPTIONS.split())
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_NUMBERS = """
+    connect_timeout keepalives keepalives_count keepalives_idle keepalives_interval tcp_user_timeout
+"""
+NUMBERS = frozenset(_NUMBERS.split())
 SECRETS = frozenset(
     {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
 )
@@ -29,7 +33,8 @@ SECRETS = frozenset(
 _FORM = re.compile(
     r"[a-z]+:// (?:(?P<user>[^@/]*)@)? (?P<hosts>[^/?]*) (?P<path>/[^?]*)? (?:\?(?P<query>.*))?", re.VERBOSE
 )
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_USUAL_PORT = "5432"
 
 
 class Address:
@@ -45,11 +50,12 @@ class Address:
         found = [_HOST.fullmatch(host) for host in form["hosts"].split(",")]
         if None in found and not self.has_password:
             raise ValueError("no host")
+        # What a password with a `/` and a `?` in it looks like, and also a user called a@b.
+        self.has_sign_in_query = "@" in (form["query"] or "")
+        self.is_badly_encoded = _is_badly_encoded(url)
         self.options = [_option(word) for word in form["query"].split("&")] if form["query"] else []
-        self.ports = [match["port"] or "" for match in found if match]
-        for name, value in self.options:
-            if name == "port":
-                self.ports += (value or "").split(",")
+        self._hosts = [unquote(match["name"]) for match in found if match]
+        self._ports = [match["port"] or "" for match in found if match]
 
     @property
     def holds_secret(self) -> bool:
@@ -57,9 +63,32 @@ class Address:
 
     def bad_ports(self) -> Iterator[str]:
         """An empty one means the usual."""
-        for port in self.ports:
+        for port in [*self._ports, *(port for ports in self._lists("port") for port in ports)]:
             if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 2**16):
                 yield port
+
+    def servers(self) -> list[tuple[str, str]]:
+        """Host and port of each that a connection is tried to. ValueError: not as many ports as hosts."""
+        hosts = [self._hosts, *self._lists("host"), *self._lists("hostaddr")][-1]
+        ports = [self._ports, *self._lists("port")][-1]
+        if len(ports) == 1:
+            ports *= len(hosts)
+        return [(host.lower(), port or _USUAL_PORT) for host, port in zip(hosts, ports, strict=True)]
+
+    def _lists(self, name: str) -> list[list[str]]:
+        """Of an option that is given more than once, libpq takes the last."""
+        return [(value or "").split(",") for given, value in self.options if given == name]
+
+
+def _is_badly_encoded(url: str) -> bool:
+    """A `%` not before the two digits of a byte, or bytes that are no text."""
+    if re.search("%(?![0-9A-Fa-f]{2})|%00", url):
+        return True
+    try:
+        unquote(url, errors="strict")
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _option(word: str) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from tilltap.config.mistakes import did_you_mean, shown
-from tilltap.config.postgres_url import OPTIONS, SSL_MODES, Address
+from tilltap.config.postgres_url import NUMBERS, OPTIONS, SSL_MODES, Address
 from tilltap.model import Currency
 from tilltap_drivers.nfc.wallet import CANDIDATES_LIMIT
 
@@ -207,17 +207,33 @@ def _postgres_url(url: str) -> str:
         refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
     if address.holds_secret:
         refuse("must not hold a password", "put it in a file and name that in ledger.password_file")
-    if any(address.bad_ports()):
-        refuse("has a port that is none", "a number from 1 to 65535, after the host and a colon")
+    if address.has_sign_in_query:
+        refuse("has an @ after its ?", "write it as %40; a password goes into ledger.password_file")
+    if address.is_badly_encoded:
+        refuse("has a % that stands for nothing", "write a % itself as %25")
+    _check_servers(address)
     for name, option in address.options:
         if name not in OPTIONS:
             known = did_you_mean(name, sorted(OPTIONS)) or "see the parameters of libpq"
             refuse(f"unknown option {shown(name)}", known)
         if option is None:
             refuse(f"option {shown(name)} has no value", f"write it like {name}=...")
+        if name in NUMBERS and not re.fullmatch("-?[0-9]{1,9}", option):
+            refuse(f"option {shown(name)} is no number", f"write it like {name}=2")
         if name == "sslmode" and option not in SSL_MODES:
             refuse(f"sslmode cannot be {shown(option)}", f"one of {', '.join(SSL_MODES)}")
     return url
+
+
+def _check_servers(address: Address) -> None:
+    if any(address.bad_ports()):
+        refuse("has a port that is none", "a number from 1 to 65535, after the host and a colon")
+    try:
+        servers = address.servers()
+    except ValueError:
+        refuse("has not as many ports as hosts", "write each host with its own, like a.lan:5432,b.lan:5433")
+    if len(set(servers)) < len(servers):
+        refuse("names a host twice", "name each server once, with its port if that differs")
 
 
 def is_shared(url: str) -> bool:

@@ -28,6 +28,13 @@ _MARKS = {"ledger": {"meta", "entry"}, "spool": {"meta", "spooled"}}
 SMALLEST_FILE = 512
 
 
+class TargetError(StartError):
+    """The copy cannot be begun under its name: nothing is wrong with the ledger."""
+
+    def __init__(self, target: Path, error: OSError) -> None:
+        super().__init__(f"backup {target}: {error.strerror} (name a new file in a folder of your own)")
+
+
 def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
     """The ledger without a chance to change it. StartError if there is none, or not for us."""
     refuse_no_file(path, what)
@@ -42,7 +49,8 @@ def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
             f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)"
         ) from None
     except (OSError, sqlite3.Error) as error:
-        raise StartError(f"{what} {path}: {error} ({_remedy(path)})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartError(f"{what} {path}: {reason} ({_remedy(path)})") from None
     try:
         _judge_tables(path, what, tables)
     except StartError:
@@ -87,10 +95,21 @@ def _judge_tables(path: Path, what: str, tables: set[str]) -> None:
         raise _lost(path, what, "is empty", note)
 
 
+def is_there(path: Path, what: str = "ledger") -> bool:
+    """StartError if one may not look, as in a folder that is closed to this user."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StartError(
+            f"{what} {path}: {error.strerror} (run this as the daemon's user, or correct [ledger])"
+        ) from None
+
+
 def refuse_no_file(path: Path, what: str = "ledger") -> None:
     """StartError for a folder, or a device, where a database should be."""
-    if path.exists() and not path.is_file():
-        raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
+    with suppress(OSError):  # it will be complained of when it is opened
+        if path.exists() and not path.is_file():
+            raise StartError(f"{what} {path}: not a file (name the database file in [ledger])")
 
 
 def refuse_mixed(path: Path, what: str = "ledger") -> None:
@@ -193,15 +212,13 @@ def copy_to(path: Path, target: Path) -> Path:
     """One consistent copy, on the disk when this returns, for the eyes of its owner only.
 
     Never overwrites anything. It has its name only when it is whole: a kill leaves an empty file at most, and
-    its unfinished `.part`. StartError: what, where, remedy.
+    its unfinished `.part`. TargetError, StartError: what, where, remedy.
     """
     part = target.with_name(target.name + ".part")
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StartError(
-            f"backup {target}: {error.strerror} (name a new file in a folder of your own)"
-        ) from None
+        raise TargetError(target, error) from None
     try:
         os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with closing(open_to_read(path)) as source, closing(sqlite3.connect(part)) as copy:

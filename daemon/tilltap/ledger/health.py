@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, text
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tilltap.errors import StartError
-from tilltap.ledger.backup import findings, open_to_read
+from tilltap.ledger.backup import findings, is_there, open_to_read
 from tilltap.ledger.faults import told_in_one_line
 from tilltap.ledger.postgres import Server
 from tilltap.ledger.upgrade import recorded, refuse_newer
@@ -54,12 +54,30 @@ _SIZE = {
 _ONE_MOMENT = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"}
 
 
+_SPOOLED = """
+SELECT count(*), coalesce(sum(kind = 'close'), 0), min(at), (SELECT count(parked) FROM spooled)
+FROM spooled WHERE parked IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """What this till keeps until it is entered in the shared ledger: `spooled` in all, of which
+    `spooled_sales` are closed sales, the oldest of `spooled_since`; `spool_parked` more were refused.
+    """
+
+    spooled: int = 0
+    spooled_sales: int = 0
+    spooled_since: str | None = None
+    spool_parked: int = 0
+
+
 @dataclass(slots=True)
 class Health:
     """`restored`: when it was last put back from a backup. `wrong`: one line per finding; empty: all is well.
 
     `unanswered` are closed sales whose customer the service has not named yet; `waiting`, `parked`, `foreign`
-    are passes, as in `status`. `spooled`, `spool_parked`: what is in this till's spool, of a shared ledger.
+    are passes, as in `status`. What a `Spool` has is there with a shared ledger only.
     """
 
     ledger: str
@@ -74,6 +92,8 @@ class Health:
     foreign: int = 0
     restored: str | None = None
     spooled: int | None = None
+    spooled_sales: int | None = None
+    spooled_since: str | None = None
     spool_parked: int | None = None
     wrong: list[str] = field(default_factory=list)
 
@@ -89,8 +109,17 @@ def of_server(server: Server, name: str, spool: Path) -> Health:
     """Unreachable; StartError if there is no ledger in it."""
     with server.engine().connect() as connection:
         found = _examine(connection, name)
-    found.spooled, found.spool_parked = _spooled(spool)
+    for figure, value in asdict(of_spool(spool)).items():
+        setattr(found, figure, value)
     return found
+
+
+def of_spool(path: Path) -> Spool:
+    """A till that was never cut off may not have one yet. StartError if it cannot be read."""
+    if not is_there(path, "spool"):
+        return Spool()
+    with told_in_one_line(f"spool {path}"), closing(open_to_read(path, "spool")) as connection:
+        return Spool(*connection.execute(_SPOOLED).fetchone())
 
 
 def _damage(connection: Connection) -> list[str]:
@@ -126,15 +155,6 @@ def _drift(connection: Connection) -> list[str]:
     said = [f"customer {row[0]}: balance {row[1]}, but its entries add up to {row[2]}" for row in rows]
     more = len(said) - MOST_FINDINGS
     return [*said[:MOST_FINDINGS], *([f"and {more} more customers"] if more > 0 else [])]
-
-
-def _spooled(path: Path) -> tuple[int, int]:
-    """`(waiting, parked)`; a till that was never cut off may not have a spool yet."""
-    if not path.exists():
-        return 0, 0
-    with told_in_one_line(f"spool {path}"), closing(open_to_read(path, "spool")) as connection:
-        row = connection.execute("SELECT count(*) - count(parked), count(parked) FROM spooled").fetchone()
-    return int(row[0]), int(row[1])
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -60,6 +60,8 @@ class Renamed:
 def rename_in_file(path: Path, old: str | None, new: str) -> Renamed:
     """`old` None: whoever it belongs to. StartError; RefusedError also if a daemon runs on it."""
     refuse_mixed(path)
+    if not path.stat().st_size:  # to open it for writing would make a database of it
+        raise _none_yet(f"ledger {path}")
     try:
         engine, lock = sqlite_engine(path)
     except InUseError:
@@ -80,12 +82,16 @@ def rename_on_server(server: Server, old: str, new: str) -> Renamed:
         engine.dispose()
 
 
+def _none_yet(where: str) -> StartError:
+    return StartError(f"{where}: there is no ledger in it yet (tilltap run makes it)")
+
+
 def _rename(engine: Engine, where: str, old: str | None, new: str) -> Renamed:
     try:
         with engine.begin() as connection:
             schema = recorded(connection)
             if not schema:
-                raise StartError(f"{where}: there is no ledger in it yet (tilltap run makes it)")
+                raise _none_yet(where)
             refuse_newer(schema, where)
             if connection.dialect.name == "sqlite":
                 owner = _meta(connection, "till") or ""

@@ -178,7 +178,7 @@ class Store:
         path = Path(str(self._engine.url.database))
         try:
             return look_into_file(path, self._engine.dialect, self.till, now, at, fn)
-        except self._dbapi.Error as error:
+        except (self._dbapi.Error, UnicodeDecodeError) as error:
             raise CallError("ledger-down", "The ledger cannot be read. Try again in a moment.") from error
 
     def run_now(self, fn: Callable[[Tx], T]) -> T:
@@ -308,10 +308,11 @@ class Store:
         ) from error
 
     def _blames_disk(self, error: BaseException) -> bool:
-        """Not a refusal of ours, and not a broken rule of ours either."""
-        return isinstance(error, self._dbapi.DatabaseError) and not isinstance(
-            error, self._dbapi.IntegrityError
-        )
+        """Not a refusal of ours, and not a broken rule of ours either; see `faults.told_in_one_line` for what
+        is no text.
+        """
+        damage = self._dbapi.DatabaseError, UnicodeDecodeError
+        return isinstance(error, damage) and not isinstance(error, self._dbapi.IntegrityError)
 
     @property
     def note(self) -> str:

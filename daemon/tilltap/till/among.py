@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import time
 
 import structlog
 
 from tilltap.clock import Clock
+from tilltap.days import MIDNIGHT
 from tilltap.errors import CallError
 from tilltap.ledger import book
 from tilltap.ledger.engine import Tx
@@ -24,8 +26,10 @@ log = structlog.get_logger("tilltap.till")
 class TillAmongOthers(Till):
     store: SharedStore
 
-    def __init__(self, store: SharedStore, provider: Watched, shop: Shop, clock: Clock) -> None:
-        super().__init__(store, provider, shop, clock)
+    def __init__(
+        self, store: SharedStore, provider: Watched, shop: Shop, clock: Clock, *, day_starts: time = MIDNIGHT
+    ) -> None:
+        super().__init__(store, provider, shop, clock, day_starts=day_starts)
         self.offline = Offline(store)
         store.hub.on_publish = self.offline.follow
         store.on_change = self._reach_changed

@@ -11,7 +11,7 @@ import structlog
 from tilltap import __version__, crash
 from tilltap.caller import caller
 from tilltap.clock import Clock, rfc3339, time_to_answer
-from tilltap.days import business_day, span
+from tilltap.days import MIDNIGHT, business_day, span
 from tilltap.errors import CallError
 from tilltap.events import Event
 from tilltap.ledger import book, mirror_book
@@ -54,19 +54,24 @@ _NEW = Found(None)
 
 
 class Till:
-    """One per daemon. Methods named like calls are those of contract 3.1; `tap` is what readers call."""
+    """One per daemon. Methods named like calls are those of contract 3.1; `tap` is what readers call.
 
-    def __init__(self, store: Store, provider: Watched, shop: Shop, clock: Clock) -> None:
+    `day_starts`: when a business day begins, by the shop's own clock.
+    """
+
+    def __init__(
+        self, store: Store, provider: Watched, shop: Shop, clock: Clock, *, day_starts: time = MIDNIGHT
+    ) -> None:
         self.store = store
         self.hub = store.hub
         self.shop = shop
         self.directory = Directory(store, provider, clock)
         self.readers: dict[str, Json] = {}
         self.phase = "starting"
-        self.day_starts = time(0)
         self.kick_mirror: Callable[[], None] = lambda: None
         self._provider = provider
         self._clock = clock
+        self._day_starts = day_starts
         self._silent: dict[str, float] = {}
 
     @property
@@ -428,8 +433,8 @@ class Till:
 
     async def report(self, day: date | None, till: str | None) -> Json:
         at = self._clock.wall()
-        day = business_day(at, self.day_starts) if day is None else day
-        asked = Asked(day, *span(day, self.day_starts), till, self.shop.till)
+        day = business_day(at, self._day_starts) if day is None else day
+        asked = Asked(day, *span(day, self._day_starts), till, self.shop.till)
         refused = self._refused_closes()
         return await self.store.look(lambda tx: report(tx, asked, self.currency, at=at, spool_parked=refused))
 

@@ -195,11 +195,11 @@ def spoil(file: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [("status", 3), ("backup", 3), ("upgrade", 0)],
+    [("status", 3), ("backup", 3), ("upgrade", 0), ("rename-till front", 3)],
 )
 def test_an_empty_file_is_no_ledger_yet(file: Path, run: Run, command: str, expected: int) -> None:
     file.write_bytes(b"")
-    code, out, err = run(command)
+    code, out, err = run(*command.split())
     assert (code, len(out + err)) == (expected, 1)
     assert f"{file}: " in (out + err)[0]
     assert "no ledger in it yet (tilltap run makes it)" in (out + err)[0]
@@ -256,10 +256,50 @@ def test_a_schema_that_is_not_ours_is_refused(
 
 def test_a_server_that_does_not_answer_is_one_line(run: Run, tmp_path: Path) -> None:
     configure(tmp_path, "postgresql://tilltap@127.0.0.1:1/shop")
-    for command in (["status"], ["upgrade"], ["rename-till", "front"]):
+    for command in (["upgrade"], ["rename-till", "front"]):
         code, out, err = run(*command)
         assert (code, out, len(err)) == (3, [], 1)
         assert "does not answer" in err[0]
+
+
+TAP = "INSERT INTO spooled VALUES (2, 'tap', 't1', '2026-11-21T09:59:00.000Z', '{}', '{}', NULL)"
+REFUSED = "INSERT INTO spooled VALUES (3, 'close', '9', '2026-11-20T12:00:00.000Z', '{}', '{}', 'why')"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (None, "0 waiting, 0 parked"),
+        ("", "1 waiting since 2026-11-21T10:00:00.000Z (closed sales: 1), 0 parked"),
+        (f"{TAP};{REFUSED}", "2 waiting since 2026-11-21T09:59:00.000Z (closed sales: 1), 1 parked"),
+    ],
+)
+def test_the_spool_is_told_also_while_the_server_does_not_answer(
+    run: Run, tmp_path: Path, more: str | None, says: str
+) -> None:
+    configure(tmp_path, url := "postgresql://tilltap@127.0.0.1:1/shop")
+    spool = spool_of(load(tmp_path / "tilltap.toml"))
+    if more is not None:
+        restore(spool, f"{NEWEST}.spool")
+        change(spool, more)
+    code, out, err = run("status")
+    assert (code, out) == (3, [f"spool  {says}"])
+    assert err == ["ledger: the server does not answer (check [ledger] url, the network and the server)"]
+    code, out, _ = run("status", "--json")
+    found = json.loads(out[0])
+    assert (code, found["ledger"]) == (3, url)
+    assert says.startswith(f"{found['spooled']} waiting")
+    assert says.endswith(f"{found['spool_parked']} parked")
+
+
+def test_neither_the_server_nor_the_spool_can_be_asked(run: Run, tmp_path: Path) -> None:
+    configure(tmp_path, "postgresql://tilltap@127.0.0.1:1/shop")
+    spool = spool_of(load(tmp_path / "tilltap.toml"))
+    spool.write_bytes(b"not a spool at all" * 100)
+    code, out, err = run("status")
+    assert (code, out, len(err)) == (3, [], 2)
+    assert "does not answer" in err[0]
+    assert err[1].startswith(f"spool {spool}: ")
 
 
 COMMANDS = [("status",), ("backup",), ("upgrade",), ("rename-till", "front")]
@@ -302,6 +342,29 @@ def test_a_folder_is_no_ledger(file: Path, run: Run) -> None:
         assert run(*command)[2] == [f"ledger {file}: not a file (name the database file in [ledger])"]
 
 
+UNSEEN = "x" * 300  # as in a folder closed to whoever asks, but also for root: looking for it is an error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_ledger_that_one_may_not_look_for_is_one_line(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    configure(tmp_path, f"sqlite:///{UNSEEN}")
+    code, out, err = run(*command)
+    assert (code, out, len(err)) == (3, [], 1)
+    assert err[0].startswith(f"ledger {tmp_path / UNSEEN}: File name too long (")
+
+
+def test_a_spool_that_one_may_not_look_for_is_one_line(url: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tilltap.toml").write_text(
+        CONFIG.format(ledger=url, till="till-1").replace("[[reader]]", f'spool = "{UNSEEN}"\n[[reader]]')
+    )
+    for command in (["status"], ["rename-till", "front"]):
+        code, out, err = run(*command)
+        assert (code, out, len(err)) == (3, [], 1)
+        assert err[0].startswith(f"spool {tmp_path / UNSEEN}: File name too long (run this as")
+
+
 def test_words_of_sqlite_that_are_no_text_are_one_line(file: Path, run: Run) -> None:
     """It quotes the damaged page that holds the names of its tables."""
     with closing(sqlite3.connect(file)) as connection:
@@ -334,13 +397,33 @@ def test_backup_makes_one_new_file_a_day_or_a_minute(file: Path, run: Run, tmp_p
     for _ in range(3):  # within one second
         assert run("backup", "--to", str(tmp_path / "stick"))[0] == 0
     assert run("backup", "--to", str(tmp_path / "mine"))[0] == 0
-    before = (tmp_path / "mine").read_bytes()
-    code, out, err = run("backup", "--to", str(tmp_path / "mine"))
-    assert (code, out, len(err)) == (3, [], 1)
-    assert "File exists" in err[0]
-    assert (tmp_path / "mine").read_bytes() == before
     assert len(list((tmp_path / "stick").iterdir())) == 3
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("mine", "File exists"),
+        ("ledger.db", "File exists"),
+        ("none/mine", "No such file or directory"),
+        ("mine/mine", "Not a directory"),
+        (UNSEEN, "File name too long"),
+    ],
+)
+def test_where_no_new_file_can_be_is_wrong_usage(
+    file: Path, run: Run, tmp_path: Path, to: str, says: str
+) -> None:
+    (tmp_path / "mine").write_bytes(b"theirs")
+    before = file.read_bytes()
+    target = tmp_path / to
+    assert run("backup", "--to", str(target)) == (
+        2,
+        [],
+        [f"backup {target}: {says} (name a new file in a folder of your own)"],
+    )
+    assert ((tmp_path / "mine").read_bytes(), file.read_bytes()) == (b"theirs", before)
+    assert not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.parametrize("to", ["", " "])

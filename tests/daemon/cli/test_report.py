@@ -186,16 +186,15 @@ def test_several_tills_are_told_apart_in_a_table() -> None:
 
 
 def test_csv_has_a_row_for_each_till_under_headings_that_stay() -> None:
-    out = io.StringIO()
-    report.write_csv(answer(figures('the "till", left'), figures(None)), out)
-    assert out.getvalue() == (
+    out = report.as_table(answer(figures('the "till", left'), figures(None)))
+    assert out == (
         "day,till,currency,sales_with_customer,sales_without_customer,total,discounts,paid,refunds,refunded,"
         "differing_sales,paid_over,paid_under,rewards,points_earned,points_spent,points_returned,"
         "points_taken_back,points_adjusted,points_changed_by_others,points_opening,below_zero,parked\r\n"
         '2026-11-21,"the ""till"", left",GBP,2,1,32.50,5.00,26.50,1,4.00,1,0.00,1.00,1,2,5,0,1,3,-4,9,1,2\r\n'
         "2026-11-21,,GBP,2,1,32.50,5.00,26.50,1,4.00,1,0.00,1.00,1,2,5,0,1,3,-4,9,1,2\r\n"
     )
-    rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
+    rows = list(csv.reader(io.StringIO(out, newline="")))
     assert {len(row) for row in rows} == {len(report.COLUMNS)}
 
 

@@ -29,6 +29,8 @@ def tilltap(*arguments: str, **streams: object) -> subprocess.CompletedProcess[s
             ("explain", "--config", str(SMALLEST), "--balance", "5", "--total", "8", "--redeem", "x"),
             "five-off",
         ),
+        (("status", "--socket", ""), "is empty (name the POS socket, or leave --socket out)"),
+        (("report", "--socket", " "), "--socket"),
         (("check", "/nonexistent.toml"), "/nonexistent.toml"),
         (("run", "--config", "/nonexistent.toml"), "/nonexistent.toml"),
         (("demo", "--fault", "frob"), "hang"),

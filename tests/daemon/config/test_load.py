@@ -308,6 +308,23 @@ CASES = {
         f"ledger password with a slash, {where}": (server(where), ["shop.toml:5: ledger.url: must not hold a password (put it in a file and name that in ledger.password_file)"])
         for where in ("till:Zm9v/c2VjcmV0@ledger.lan/points", "till:123/45@ledger.lan/points", "till:a@b/c@ledger.lan/points", "till:[a/b@ledger.lan/points")
     },
+    **{
+        f"ledger with a password nobody sees, {where}": (server(where), ["shop.toml:5: ledger.url: has an @ after its ? (write it as %40; a password goes into ledger.password_file)"])
+        for where in ("till:123/b?zz@h/x", "till:123/b?sslmode=hunter2@h/x", "till:123/b?hun&ter2@h/x", "till:123/b?a%zz@h/x")
+    },
+    **{
+        f"ledger badly encoded, {where}": (server(where), ["shop.toml:5: ledger.url: has a % that stands for nothing (write a % itself as %25)"])
+        for where in ("%zz/x", "a/x%", "a/x?user=5%4", "%zz@a/x", "a/x?application_name=%00", "a/x%ff", "a/x?us%zzer=a")
+    },
+    **{
+        f"ledger with {option}": (server(f"a/x?{option}"), [f'shop.toml:5: ledger.url: option "{option.partition("=")[0]}" is no number (write it like {option.partition("=")[0]}=2)'])
+        for option in ("connect_timeout=abc", "connect_timeout=", "keepalives_idle=2s", "tcp_user_timeout=1.5", "keepalives=%31x")
+    },
+    **{
+        f"ledger twice at {where}": (server(where), ["shop.toml:5: ledger.url: names a host twice (name each server once, with its port if that differs)"])
+        for where in ("a,a/x", "a,b,A:5432/x", "[::1]:1,[::1]:1/x", "a/x?host=b,b", "%2Frun,/x?host=/run,/run", "a,b/x?hostaddr=10.0.0.1,10.0.0.1")
+    },
+    "ledger with ports of nobody": (server("a,b/x?port=1,2,3"), ["shop.toml:5: ledger.url: has not as many ports as hosts (write each host with its own, like a.lan:5432,b.lan:5433)"]),
     "ledger at half an address": (server("[::1/x"), ['shop.toml:5: ledger.url: is not the address of a ledger (write it like "postgresql://tilltap@ledger.lan/loyalty")']),
     "spool of a file": (f'{GOOD}[ledger]\nspool = "spool.db"\npassword_file = "x"\n', ["shop.toml:5: ledger.spool: is for a PostgreSQL ledger only (remove it, or correct ledger.url)", "shop.toml:6: ledger.password_file: is for a PostgreSQL ledger only (remove it, or correct ledger.url)"]),
     # --- promised by the contract, not there yet
@@ -404,7 +421,7 @@ GOOD_FILES = {
     ),
     **{
         f"a ledger at {where}": (server(where), "ledger.url", f"postgresql://{where}")
-        for where in ("/x", "a,b:1/x", "till@[::1]:65535,a:/x?sslmode=verify-ca", "%2Frun%2Fpg:5433/x", "/x?host=/run/pg&port=5433,5434", "a?service=shop&target_session_attrs=read-write")
+        for where in ("/x", "a,b:1/x", "till@[::1]:65535,a:/x?sslmode=verify-ca", "%2Frun%2Fpg:5433/x", "/x?host=/run/pg,/run/pg&port=5433,5434", "a?service=shop&target_session_attrs=read-write", "a:1,a:2/x?connect_timeout=2", "a,a/x?port=1,2", "a,b/x?port=1&user=t%40b", "a,a/x?hostaddr=10.0.0.1,10.0.0.2")
     },
     "the longest socket": (f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n', "pos.socket", Path("/" + "x" * 106)),
     "lines as Windows ends them": (GOOD.replace("\n", "\r\n"), "program.earn", Earn(spend=1000, points=1)),

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,31 @@ async def test_a_broken_disk_takes_all_with_it_and_says_so(held):
     ended = await held.together(work("1", events=1), broken, work("3"))
     assert [e.code for e in ended] == ["ledger-down"] * 3
     assert (held.kept(), held.published, failed) == ((set(), []), [], [True])
+
+
+A_CELL = "UPDATE meta SET value = CAST(x'ff' AS TEXT)"
+# SQLite reads the names of its tables again, and quotes the one that it cannot understand.
+A_NAME = """
+PRAGMA writable_schema = ON;
+PRAGMA schema_version = 99;
+UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'CREATE TABLE' WHERE name = 'entry'
+"""
+
+
+@pytest.mark.parametrize("damage", [A_CELL, A_NAME], ids=["a cell", "a name"])
+async def test_what_is_no_text_any_more_is_damage(held, damage):
+    await held.store.run(work("1"))
+    with closing(sqlite3.connect(held.store._engine.url.database)) as raw:
+        raw.executescript(damage)
+
+    def read(tx: Tx) -> None:
+        book.meta(tx, "work-1")
+
+    failed = []
+    held.store.on_failure = lambda: failed.append(True)
+    alone = await asyncio.gather(held.store.run(read), held.store.look(read), return_exceptions=True)
+    assert [e.code for e in (*alone, *await held.together(read, read))] == ["ledger-down"] * 4
+    assert failed == [True, True]
 
 
 Pieces = st.lists(

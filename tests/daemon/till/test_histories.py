@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rigs import service
-from rigs.clock import VirtualLoop
+from rigs.clock import Time, VirtualLoop
 from rigs.reference import DAY_S, PROGRAMS, Book, Person, Refused, figures_of, figures_said
 from rigs.till import COFFEE, House, make_template
 from tilltap.days import business_day
@@ -38,7 +38,17 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
-        self.house = House(Path(self.folder.name), PROGRAMS[0], durable=False, template=self.template)
+        time = Time()
+        # Soon after the beginning, so that much happens around it.
+        starts = (time.wall() + timedelta(minutes=12)).astimezone().time()
+        self.house = House(
+            Path(self.folder.name),
+            PROGRAMS[0],
+            time=time,
+            durable=False,
+            template=self.template,
+            day_starts=starts,
+        )
         self.house.time.loop = self.runner.get_loop()  # type: ignore[assignment]
         people = {
             "ana": Person(4),
@@ -76,13 +86,11 @@ class Histories(RuleBasedStateMachine):
 
     def every_day_is_reported(self) -> None:
         """Each day as the reference has it, and every entry and sale in exactly one of them."""
-        time, till = self.house.time, self.house.till
+        time = self.house.time
         began = time.wall() - timedelta(seconds=time.steady() - self.began)
-        # Soon after the beginning, so that much happens around it.
-        till.day_starts = (began + timedelta(minutes=12)).astimezone().time().replace(second=0, microsecond=0)
 
         def day_of(at: float) -> date:
-            return business_day(began + timedelta(seconds=at - self.began), till.day_starts)
+            return business_day(began + timedelta(seconds=at - self.began), self.house.day_starts)
 
         expected = figures_of(self.book, day_of)
         sums: Counter[str] = Counter()

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.anyio
 
 LONDON = ZoneInfo("Europe/London")
 NOTHING: dict[str, int] = {}
+BOB_PAID_20 = {"with_customer": 1, "total": 2000, "paid": 2000, "earned": 2}
 # A ledger of its own is never out of reach.
 _SHARED = pytest.mark.parametrize("house", ["postgresql"], indirect=True)
 
@@ -147,8 +148,6 @@ async def test_what_was_paid_against_what_was_due(shop: House, paid: str, differ
 
 
 async def test_several_rewards_under_their_newest_titles(shop: House) -> None:
-    from dataclasses import replace
-
     await shop.reload(replace(COFFEE, rewards=(FIVE_OFF, TEN_OFF, STAFF)))
     await shop.call("customer.adjust", value="ana", points=20, reason="for this", request_id="a")
     for n, reward in enumerate(["ten-off", "staff", "ten-off"]):
@@ -246,7 +245,8 @@ async def test_passes_that_need_a_person(shop: House) -> None:
 async def test_a_sale_is_in_the_day_that_the_shops_clock_says(
     shop: House, starts: str, local: str, day: str
 ) -> None:
-    shop.till.day_starts = time.fromisoformat(starts)
+    shop.day_starts = time.fromisoformat(starts)
+    shop.restart()
     await shop.call("customer.find", value="bob")  # so that the close takes no time
     at(shop, local)
     await shop.call("sale.close", sale_id="1", total="10.00", value="bob")
@@ -293,12 +293,7 @@ async def test_a_late_attach_is_in_the_day_of_its_sale(shop: House) -> None:
     at(shop, "2026-11-22T00:05:00")
     await shop.call("sale.attach", sale_id="1", value="bob")
     assert await said(shop) == NOTHING
-    assert await said(shop, "2026-11-21") == {
-        "with_customer": 1,
-        "total": 2000,
-        "paid": 2000,
-        "earned": 2,
-    }
+    assert await said(shop, "2026-11-21") == BOB_PAID_20
 
 
 @_SHARED
@@ -309,12 +304,7 @@ async def test_a_sale_closed_without_the_ledger_is_in_the_day_of_its_closing(sho
     assert await said(shop, "2026-11-21") == NOTHING
     assert await offline.enter_all(shop.till.shop)
     assert await said(shop) == NOTHING
-    assert await said(shop, "2026-11-21") == {
-        "with_customer": 1,
-        "total": 2000,
-        "paid": 2000,
-        "earned": 2,
-    }
+    assert await said(shop, "2026-11-21") == BOB_PAID_20
 
 
 @_SHARED
@@ -492,8 +482,8 @@ class Days:
             case ("wait", hours):
                 self.house.time.move(hours * 3600)
 
-    async def check(self, starts: time) -> None:
-        self.house.till.day_starts = starts
+    async def check(self) -> None:
+        starts = self.house.day_starts
         expected = figures_of(self.book, lambda at: self.day_of(at, starts))
         day = self.day_of(self.steady, starts) - timedelta(days=1)
         while day <= self.day_of(self.house.time.steady(), starts):
@@ -514,7 +504,7 @@ _HISTORY = (
 )
 
 
-def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int, starts: time) -> None:
+def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         house.time.loop = runner.get_loop()  # type: ignore[assignment]
         for name, points in (("ana", 4), ("bob", 9)):
@@ -523,7 +513,7 @@ def live(house: House, ops: list[tuple[Any, ...]], begin: datetime, which: int, 
         days = Days(house, begin, which)
         for op in ops:
             runner.run(days.do(op))
-        runner.run(days.check(starts))
+        runner.run(days.check())
         house.time.loop = None
     assert house.store.wrong == []
 
@@ -539,9 +529,9 @@ def test_any_days_add_up_to_what_was_done(
     template: Path, ops: list[tuple[Any, ...]], begin: datetime, which: int, starts: time
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), durable=False, template=template)
+        house = House(Path(folder), durable=False, template=template, day_starts=starts)
         try:
-            live(house, ops, begin, which, starts)
+            live(house, ops, begin, which)
         finally:
             house.stop()
 
@@ -553,9 +543,9 @@ def test_any_days_of_a_shared_ledger(
 ) -> None:
     postgres.empty(shared_url)
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), durable=False, time=Time())
+        house = House(Path(folder), durable=False, time=Time(), day_starts=starts)
         house.share(shared_url)
         try:
-            live(house, ops, begin, which, starts)
+            live(house, ops, begin, which)
         finally:
             house.stop()
