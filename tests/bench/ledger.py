@@ -21,7 +21,7 @@ from typing import Any
 from rigs.daemon import Logs, Shop
 from rigs.postgres import Postgres
 from tilltap.config.load import load
-from tilltap.ledger import book
+from tilltap.ledger import book, mirror_book
 from tilltap.ledger.engine import Sql, Tx
 from tilltap.ledger.store import Store
 from tilltap.sandbox.service import NewPass
@@ -40,6 +40,7 @@ PASSES = 40  # per till
 SMALL, LARGE = 5_000, 5_000_000
 PER_CUSTOMER = 50  # entries
 COMMITS = 400
+LEASE_S = SETTLE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,20 @@ def _cpu_of(pid: int) -> float:
 
 
 def full_ledger(folder: Path) -> tuple[list[float], list[float]]:
-    """Seconds of a close, transaction and flush, on a ledger of millions and on one of thousands, in turn."""
+    """Seconds of a close and of the mirror's turn after it, each a transaction with its flush, on a ledger of
+    millions and on one of thousands, in turn.
+    """
     with _filled(folder / "large.db", LARGE) as large, _filled(folder / "small.db", SMALL) as small:
         return _in_turn(large, small)
+
+
+def _turn(tx: Tx) -> None:
+    """What the mirror does in the ledger when the service has taken the balance at once."""
+    claimed = mirror_book.claim(tx, "bench", LEASE_S, SETTLE_S)
+    assert claimed is not None
+    claimed.dirty = 0
+    mirror_book.save(tx, claimed)
+    mirror_book.release(tx, claimed.customer_id)
 
 
 Close = Callable[[int], None]
@@ -243,6 +255,7 @@ def _filled(path: Path, entries: int) -> Iterator[Close]:
     def close(n: int) -> None:
         who = Found(some.randrange(customers) + 1)
         store.run_now(lambda tx: sales.close(tx, rules, f"new-{n}", 2000, None, None, who))
+        store.run_now(_turn)
 
     try:
         yield close
@@ -288,6 +301,10 @@ def _fill(path: Path, entries: int, customers: int) -> None:
             + numbers
             + "SELECT i + 1, printf('%08x-0000-4000-8000-000000000000', i), 2 * ? FROM n",
             (customers, PER_CUSTOMER),
+        )
+        raw.execute(
+            f"INSERT INTO mirror (customer_id, confirmed) {numbers} SELECT i + 1, ? FROM n",
+            (customers, 2 * PER_CUSTOMER),
         )
         for table, columns in ((_ENTRY_COLUMNS, _ENTRY), (_SALE_COLUMNS, _SALE)):
             raw.execute(f"INSERT INTO {table} {numbers} SELECT {columns} FROM n", (entries, customers))

@@ -271,7 +271,7 @@ def measure_ledger() -> None:
         )
         ours, least = four.cpu_ms, one.cpu_ms
         line("CPU of such a sale (ms)", f"{ours:.2f}", f"{least:.2f}", f"{ours / least:.2f}", "<= 1")
-        report("commit at 5 M entries, against 5 k", *ledger.full_ledger(folder), "1.2")
+        report("commits at 5 M entries, against 5 k", *ledger.full_ledger(folder), "1.2")
 
 
 def measure_presentations() -> None:
