@@ -26,6 +26,11 @@ OVERLAP = timedelta(days=1)
 AGAIN_S = 5.0
 # A custom value can also be given to an old pass, which no increment shows.
 WHOLE_AGAIN_S = 6 * 3600.0
+# Of tills on one ledger, one lists for all: two hundred would use up the rate they share. One that died over
+# it is waited for as long as 100 000 passes take, 100 on a page and 6 pages a second, three times over.
+LISTING_S = 600.0
+# When all passes are to be listed next, by the ledger's time.
+DUE = "list-due"
 
 
 class Directory:
@@ -77,16 +82,42 @@ class Directory:
         """The whole list at start and now and then; a service that does not answer is asked again later."""
         pause = 1.0
         while True:
-            async with self._lock:
-                try:
-                    done = await self.refresh(whole=True)
-                except CallError:  # the ledger is out of reach
-                    done = False
-            pause = WHOLE_AGAIN_S if done else min(pause * 2, 60.0)
+            try:
+                left = await self.list_if_due()
+            except CallError:  # the ledger is out of reach
+                left = None
+            pause = min(pause * 2, 60.0) if left is None else left
             await anyio.sleep(pause)
+
+    async def list_if_due(self) -> float | None:
+        """Seconds until it may be due again; None: the service did not list its passes to the end."""
+        if (left := await self._store.run(_take_turn)) > 0:
+            return left
+        async with self._lock:
+            done = await self.refresh(whole=True)
+        left = WHOLE_AGAIN_S if done else 0.0
+        await self._store.run(lambda tx: _put_off(tx, left))
+        return left if done else None
+
+
+def _take_turn(tx: Tx) -> float:
+    """Seconds that another till's listing is good for; 0: it is this one's turn."""
+    if not tx.shared:
+        return 0.0
+    book.lock_names(tx, [DUE])
+    left = min(float(book.meta(tx, DUE) or 0) - tx.now, WHOLE_AGAIN_S)
+    if left <= 0:
+        _put_off(tx, LISTING_S)
+    return left
+
+
+def _put_off(tx: Tx, seconds: float) -> None:
+    if tx.shared:
+        book.put_meta(tx, DUE, repr(tx.now + seconds))
 
 
 def _keep(tx: Tx, page: list[PassState]) -> None:
     for item in page:
-        if item.nfc:
-            book.put_index(tx, canonical(item.nfc), item.pass_id)
+        # Nearly all are there already, and a row written again is a page to flush.
+        if item.nfc and book.indexed(tx, value := canonical(item.nfc)) != item.pass_id:
+            book.put_index(tx, value, item.pass_id)
