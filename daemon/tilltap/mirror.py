@@ -16,7 +16,7 @@ import structlog
 from tilltap import crash
 from tilltap.clock import Clock
 from tilltap.errors import CallError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, push_book
 from tilltap.ledger.book import Customer
 from tilltap.ledger.engine import Tx
 from tilltap.ledger.mirror_book import Pass, Send
@@ -259,14 +259,14 @@ class Mirror:
         notification: Notification = "none"
         if not in_doubt:
             message, pushes, notification = self._text(tx, customer)
-        if message is None and mirror_book.in_doubt(tx, row.customer_id, row.since):
+        if message is None and push_book.in_doubt(tx, row.customer_id, row.since):
             notification = "unknown"  # a text went out with the request whose outcome is unknown
         if state.points == wanted and message is None:
             return self._nothing_to_write(tx, row, customer, settled=settled, face=face, said=notification)
         base = row.confirmed if row.confirmed is not None else state.points
         send = mirror_book.add_send(tx, row.customer_id, wanted, base)
         for push in pushes:
-            mirror_book.set_push(tx, push, "sending", tx.now)
+            push_book.set_state(tx, push, "sending", tx.now)
         # After a kill between here and the outcome, this send is unknown and must be read back.
         row.settle, row.retry = tx.now + self._settle_s, 0.0
         row.dirty, row.since = 1, row.since or tx.now
@@ -315,7 +315,7 @@ class Mirror:
         if settled:
             row.settle = None
             mirror_book.drop_sends(tx, row.customer_id)
-        texts = mirror_book.planned(tx, row.customer_id)
+        texts = push_book.planned(tx, row.customer_id)
         row.dirty = int(face is not None)
         if not row.dirty:
             row.since = None
@@ -347,9 +347,9 @@ class Mirror:
     def _text(self, tx: Tx, customer: Customer) -> tuple[str | None, tuple[int, ...], Notification]:
         """The one text for all sales that wait, if one is owed, still fresh, and within the day's budget."""
         fresh, spent = [], None
-        for push in mirror_book.planned(tx, customer.id):
+        for push in push_book.planned(tx, customer.id):
             if push.planned < tx.now - TEXT_LIFE_S:
-                mirror_book.set_push(tx, push.id, "dropped")
+                push_book.set_state(tx, push.id, "dropped")
             else:
                 fresh.append(push)
         if not fresh:
@@ -359,17 +359,17 @@ class Mirror:
         if kind == "reached" and not self._still_reached(tx, customer, top.reward, top.program):
             kind = "earned"
         earned = sum(p.earned for p in fresh) if kind == "earned" else top.earned
-        spent = mirror_book.pushes_spent(tx, customer.id)
+        spent = push_book.spent(tx, customer.id)
         text = messages.push(program, kind, earned=earned, reward=top.reward, balance=customer.points)
         if kind == "earned" and not earned:
             text = None
         if text is None or spent >= (EARN_PUSHES if kind == "earned" else PUSHES):
             for push in fresh:
-                mirror_book.set_push(tx, push.id, "suppressed")
+                push_book.set_state(tx, push.id, "suppressed")
             return None, (), "suppressed" if text else "none"
         for push in fresh:
             if push.id != top.id:
-                mirror_book.set_push(tx, push.id, "merged")
+                push_book.set_state(tx, push.id, "merged")
         return text, (top.id,), "unknown"
 
     def _still_reached(self, tx: Tx, customer: Customer, title: str, version: int) -> bool:
@@ -391,7 +391,7 @@ class Mirror:
         if answer.outcome is Outcome.UNKNOWN:
             mirror_book.set_send(tx, plan.send, "unknown")
             for push in plan.pushes:
-                mirror_book.set_push(tx, push, "maybe", tx.now)
+                push_book.set_state(tx, push, "maybe", tx.now)
             row.settle, row.dirty = tx.now + self._settle_s, 1
             row.since = row.since or tx.now
             self._back_off(tx, row, answer)
@@ -409,10 +409,10 @@ class Mirror:
         # than `settle` after it was given up, which is within its lease.
         mirror_book.drop_sends(tx, row.customer_id, before=tx.now - self._settle_s - 2 * LEASE_S)
         for push in plan.pushes:
-            mirror_book.set_push(tx, push, "sent", tx.now)
+            push_book.set_state(tx, push, "sent", tx.now)
         row.confirmed, row.settle = plan.points, tx.now + self._settle_s
         row.attempts, row.retry = 0, 0.0
-        behind = max(0, customer.points) != plan.points or mirror_book.planned(tx, row.customer_id)
+        behind = max(0, customer.points) != plan.points or push_book.planned(tx, row.customer_id)
         row.dirty = int(bool(behind) or plan.face is not None)
         row.since = (row.since or tx.now) if row.dirty else None
         said = answer.notification if plan.pushes else plan.notification
@@ -429,7 +429,7 @@ class Mirror:
             row.settle = None
         refused = answer.outcome in (Outcome.REFUSED, Outcome.GONE)
         for push in plan.pushes:
-            mirror_book.set_push(tx, push, "dropped" if refused else "planned")
+            push_book.set_state(tx, push, "dropped" if refused else "planned")
         if refused:
             self._park(tx, row, customer, answer)
         else:
@@ -449,7 +449,7 @@ class Mirror:
                 )
             row.face, row.attempts, row.retry = plan.face, 0, 0.0
             behind = (row.confirmed or 0) != max(0, customer.points)
-            row.dirty = int(behind or bool(mirror_book.planned(tx, row.customer_id)))
+            row.dirty = int(behind or bool(push_book.planned(tx, row.customer_id)))
             row.since = row.since if row.dirty else None
             if answer.outcome is Outcome.DONE:
                 row.settle = row.settle or tx.now + self._settle_s

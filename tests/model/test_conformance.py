@@ -23,7 +23,7 @@ from model.variants import passes
 from rigs.till import COFFEE, House, make_template
 from tilltap import mirror as daemon
 from tilltap.errors import CallError
-from tilltap.ledger import book, mirror_book, tables
+from tilltap.ledger import book, mirror_book, push_book, tables
 from tilltap.ledger.engine import Sql, Tx
 from tilltap.loyalty.provider import Answer, Outcome, PassState
 from tilltap.model import Messages, PassFace
@@ -128,7 +128,7 @@ class Walk:
         book.enter(tx, self.customer, "earn", points, till="till-1", ref=ref, why="walk")
         if points > 0:
             version = self.house.till.shop.version
-            mirror_book.plan_push(
+            push_book.plan(
                 tx,
                 self.customer,
                 till="till-1",

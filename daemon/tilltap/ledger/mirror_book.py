@@ -21,12 +21,12 @@ from sqlalchemy import (
     update,
 )
 
+from tilltap.ledger import push_book
 from tilltap.ledger import tables as t
 from tilltap.ledger.engine import Sql, Tx
 
 _p = bindparam
 _m = t.mirror.c
-_q = t.push.c
 _d = t.mirror_send.c
 _w = t.wish.c
 _NULL: ColumnElement[Any] = literal_column("NULL")
@@ -40,9 +40,6 @@ LOOKING_TAPS = 8 * 17 - 1
 # The till that wants a pass brought up to date has this long to begin; then any other may. Its own mirror
 # begins at once, so only a till that is gone or stuck lets it pass.
 OTHERS_WAIT_S = 3.0
-
-# At most 3 pushes per pass in 24 h, the last kept for rewards (contract section 4; passentry.md section 5).
-PUSH_WINDOW_S = 24 * 3600
 
 
 @dataclass(slots=True)
@@ -74,18 +71,6 @@ class Send:
     base: int
     sent: float
     outcome: str  # open | applied | unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    id: int
-    till: str
-    sale_id: str
-    kind: str
-    earned: int
-    reward: str
-    program: int
-    planned: float
 
 
 _COLUMNS = [_m[f.name] for f in fields(Pass) if f.name in _m]
@@ -176,11 +161,6 @@ _LEFT_OPEN = Sql(
     .where(_d.customer_id == _p("id"), _d.outcome == literal_column("'open'"))
     .values(outcome="unknown")
 )
-_LEFT_SENDING = Sql(
-    update(t.push)
-    .where(_q.customer_id == _p("id"), _q.state == literal_column("'sending'"))
-    .values(state="maybe")
-)
 _WHEN_WANTED_HERE = Sql(
     select(func.min(_m.retry))
     .join_from(t.mirror, t.wish, _w.customer_id == _m.customer_id, isouter=True)
@@ -265,7 +245,7 @@ def _take_over(tx: Tx, found: Pass, settle_s: float) -> None:
     """A lease was not given back: what its holder sent is unknown, and it may have given a request up since,
     which the settle clock, started when that request was planned, does not cover.
     """
-    tx.run(_LEFT_SENDING, id=found.customer_id)
+    push_book.left_sending(tx, found.customer_id)
     tx.run(_LEFT_OPEN, id=found.customer_id)
     if found.settle is not None:
         found.settle = tx.now + settle_s
@@ -369,123 +349,6 @@ def drop_sends(tx: Tx, customer_id: int, before: float | None = None) -> None:
         tx.run(_DROP_OLD_SENDS, id=customer_id, before=before)
 
 
-# -- texts ----------------------------------------------------------------------------------------------
-
-_PLAN = Sql(
-    lambda insert: (
-        insert(t.push)
-        .values(
-            customer_id=_p("id"),
-            till=_p("till"),
-            sale_id=_p("sale_id"),
-            kind=_p("kind"),
-            earned=_p("earned"),
-            reward=_p("reward"),
-            program=_p("program"),
-            state="planned",
-            planned=_p("now"),
-        )
-        .on_conflict_do_nothing()
-    )
-)
-_PLANNED = Sql(
-    select(_q.id, _q.till, _q.sale_id, _q.kind, _q.earned, _q.reward, _q.program, _q.planned)
-    .where(_q.customer_id == _p("id"), _q.state == literal_column("'planned'"))
-    .order_by(_q.id)
-)
-_still_owed = (
-    _q.customer_id == _p("id"),
-    _q.till == _p("till"),
-    _q.sale_id == _p("sale_id"),
-    _q.state == literal_column("'planned'"),
-)
-_PLANNED_FOR = Sql(
-    select(_q.id, _q.till, _q.sale_id, _q.kind, _q.earned, _q.reward, _q.program, _q.planned).where(
-        *_still_owed
-    )
-)
-_SET_PUSH = Sql(update(t.push).where(_q.id == _p("push")).values(state=_p("state"), sent=_p("sent")))
-_REVISE = Sql(
-    update(t.push).where(*_still_owed).values(kind=_p("kind"), earned=_p("earned"), reward=_p("reward"))
-)
-_DROP_PUSH = Sql(update(t.push).where(*_still_owed).values(state="dropped"))
-_FORGET_PUSHES = Sql(
-    t.push.delete().where(
-        _q.till == _p("till"),
-        _q.planned < _p("before"),
-        _q.state.not_in([literal_column(f"'{s}'") for s in ("planned", "sending", "maybe")]),
-    )
-)
-_MAYBE_SINCE = Sql(
-    select(func.count()).where(
-        _q.customer_id == _p("id"), _q.state == literal_column("'maybe'"), _q.sent >= _p("since")
-    )
-)
-_SPENT = Sql(
-    select(func.count()).where(
-        _q.customer_id == _p("id"),
-        _q.sent > _p("since"),
-        _q.state.in_([literal_column(f"'{s}'") for s in ("sending", "sent", "maybe")]),
-    )
-)
-
-
-def in_doubt(tx: Tx, customer_id: int, since: float | None) -> bool:
-    """Whether a text of unknown fate was sent since the pass fell behind."""
-    return bool(since is not None and tx.scalar(_MAYBE_SINCE, id=customer_id, since=since))
-
-
-def plan_push(
-    tx: Tx, customer_id: int, *, till: str, sale_id: str, kind: str, earned: int, reward: str, program: int
-) -> None:
-    tx.run(
-        _PLAN,
-        id=customer_id,
-        till=till,
-        sale_id=sale_id,
-        kind=kind,
-        earned=earned,
-        reward=reward,
-        program=program,
-        now=tx.now,
-    )
-
-
-def planned(tx: Tx, customer_id: int) -> list[Push]:
-    """Texts still owed, oldest first."""
-    return [Push(*row) for row in tx.all(_PLANNED, id=customer_id)]
-
-
-def planned_for(tx: Tx, customer_id: int, till: str, sale_id: str) -> Push | None:
-    row = tx.one(_PLANNED_FOR, id=customer_id, till=till, sale_id=sale_id)
-    return Push(*row) if row is not None else None
-
-
-def set_push(tx: Tx, push_id: int, state: str, sent: float | None = None) -> None:
-    tx.run(_SET_PUSH, push=push_id, state=state, sent=sent)
-
-
-def revise_push(
-    tx: Tx, customer_id: int, till: str, sale_id: str, *, kind: str, earned: int, reward: str
-) -> None:
-    """The sale behind a text that was not sent yet changed."""
-    tx.run(_REVISE, id=customer_id, till=till, sale_id=sale_id, kind=kind, earned=earned, reward=reward)
-
-
-def drop_push(tx: Tx, customer_id: int, till: str, sale_id: str) -> None:
-    tx.run(_DROP_PUSH, id=customer_id, till=till, sale_id=sale_id)
-
-
-def forget_pushes(tx: Tx, till: str, before: float) -> None:
-    """Texts planned before then whose fate is known."""
-    tx.run(_FORGET_PUSHES, till=till, before=before)
-
-
-def pushes_spent(tx: Tx, customer_id: int) -> int:
-    """How much of the day's budget is gone; a text of unknown fate counts."""
-    return int(tx.scalar(_SPENT, id=customer_id, since=tx.now - PUSH_WINDOW_S))
-
-
 # -- start-up -------------------------------------------------------------------------------------------
 
 _FREE = Sql(
@@ -502,11 +365,6 @@ _UNKNOWN_SENDS = Sql(
     .where(_d.outcome == literal_column("'open'"), _d.customer_id.in_(_held_last))
     .values(outcome="unknown")
 )
-_MAYBE = Sql(
-    update(t.push)
-    .where(_q.state == literal_column("'sending'"), _q.customer_id.in_(_held_last))
-    .values(state="maybe")
-)
 # A reboot under a wrong clock must not make them look old: they are pruned by age.
 _RENEW_SENDS = Sql(update(t.mirror_send).where(_d.customer_id.in_(_held_last)).values(sent=_p("now")))
 
@@ -520,7 +378,7 @@ def recover(tx: Tx, owner: str, settle_s: float) -> None:
     tx.run(_RESTART_SETTLE, owner=owner, due=tx.now + settle_s)
     tx.run(_UNKNOWN_SENDS, owner=owner)
     tx.run(_RENEW_SENDS, owner=owner, now=tx.now)
-    tx.run(_MAYBE, owner=owner)
+    push_book.left_sending_by(tx, owner)
 
 
 _SETTLE_ALL = Sql(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, push_book
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules import redeem
@@ -51,7 +51,7 @@ def enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, d
             carried=moved,
         )
     if done.kind and done.message:
-        mirror_book.plan_push(
+        push_book.plan(
             tx,
             customer_id,
             till=sale.till,

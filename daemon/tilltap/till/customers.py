@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilltap.errors import CallError
-from tilltap.ledger import book, mirror_book, tills
+from tilltap.ledger import book, mirror_book, push_book, tills
 from tilltap.ledger.book import Customer, Sale
 from tilltap.ledger.engine import Tx
 from tilltap.loyalty.provider import PassState
@@ -106,10 +106,8 @@ def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
     if new and sale.state == "closed":
         sale.message = messages.push(program, "reached", earned=sale.earned, reward=new.title, balance=after)
         text: Json = {"kind": "reached", "earned": sale.earned, "reward": new.title}
-        mirror_book.plan_push(
-            tx, customer_id, till=sale.till, sale_id=sale.sale_id, program=sale.program, **text
-        )
-        mirror_book.revise_push(tx, customer_id, sale.till, sale.sale_id, **text)
+        push_book.plan(tx, customer_id, till=sale.till, sale_id=sale.sale_id, program=sale.program, **text)
+        push_book.revise(tx, customer_id, sale.till, sale.sale_id, **text)
     book.save_sale(tx, sale)
     announce(tx, sale)
     return after

@@ -14,7 +14,7 @@ from tilltap.clock import Clock, rfc3339, time_to_answer
 from tilltap.days import MIDNIGHT, business_day, span
 from tilltap.errors import CallError
 from tilltap.events import Event
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, push_book
 from tilltap.ledger.engine import Tx
 from tilltap.ledger.store import Store
 from tilltap.loyalty.health import Watched
@@ -451,7 +451,7 @@ class Till:
             for sale in book.stale_sales(tx, self.shop.till, tx.now - DAY_S):
                 sales.cancel(tx, self.shop, sale.sale_id, why="untouched for a day")
             book.prune(tx, self.shop.till, keep_events=EVENTS_KEPT, taps_before=tx.now - DAY_S)
-            mirror_book.forget_pushes(tx, self.shop.till, tx.now - TEXTS_KEPT_S)
+            push_book.forget(tx, self.shop.till, tx.now - TEXTS_KEPT_S)
 
         await self._run(work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilltap.errors import CallError
-from tilltap.ledger import book, mirror_book
+from tilltap.ledger import book, mirror_book, push_book
 from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Tx
 from tilltap.rules.earn import counted, earn
@@ -96,13 +96,13 @@ def _take_back(tx: Tx, sale: Sale, before: int, left: int) -> None:
 
 def _revise_text(tx: Tx, sale: Sale, customer_id: int) -> None:
     """A text that has not left yet must not promise what the refund took back."""
-    push = mirror_book.planned_for(tx, customer_id, sale.till, sale.sale_id)
+    push = push_book.planned_for(tx, customer_id, sale.till, sale.sale_id)
     if push is None:
         return
     if sale.state == "refunded" or (push.kind == "earned" and not sale.earned):
-        mirror_book.drop_push(tx, customer_id, sale.till, sale.sale_id)
+        push_book.drop(tx, customer_id, sale.till, sale.sale_id)
     else:
-        mirror_book.revise_push(
+        push_book.revise(
             tx,
             customer_id,
             sale.till,

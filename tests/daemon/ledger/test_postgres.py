@@ -16,7 +16,7 @@ import pytest
 from rigs.postgres import Postgres
 from tilltap.clock import SystemClock
 from tilltap.errors import CallError, StartError
-from tilltap.ledger import book, mirror_book, tills
+from tilltap.ledger import book, mirror_book, push_book, tills
 from tilltap.ledger.engine import Tx
 from tilltap.ledger.postgres import Link, Server, Unreachable
 from tilltap.ledger.shared import WITHIN_S, SharedStore
@@ -154,9 +154,7 @@ def test_a_lease_keeps_other_tills_out_and_runs_out(opened: Open, postgres: Post
     def owe(tx: Tx) -> int:
         known = customer(tx)
         mirror_book.owe(tx, known)
-        mirror_book.plan_push(
-            tx, known, till="till-1", sale_id="1", kind="earned", earned=1, reward="", program=1
-        )
+        push_book.plan(tx, known, till="till-1", sale_id="1", kind="earned", earned=1, reward="", program=1)
         return known
 
     known = one.run_now(owe)
@@ -164,11 +162,11 @@ def test_a_lease_keeps_other_tills_out_and_runs_out(opened: Open, postgres: Post
     held = claim(one)
     assert held.customer_id == known
     assert claim(one) is None
-    (push,) = one.run_now(lambda tx: mirror_book.planned(tx, known))
+    (push,) = one.run_now(lambda tx: push_book.planned(tx, known))
 
     def send(tx: Tx) -> None:
         mirror_book.add_send(tx, known, 5, 4)
-        mirror_book.set_push(tx, push.id, "sending", tx.now)
+        push_book.set_state(tx, push.id, "sending", tx.now)
         row = mirror_book.get(tx, known)
         row.settle = tx.now + 60.0
         mirror_book.save(tx, row)
