@@ -111,6 +111,13 @@ class _Line:
             if reply["id"] == self._last_id:
                 return reply["result"]
 
+    def event(self) -> Event:
+        """The next one of a stream, whenever it comes."""
+        said = self.read()
+        if "method" not in said:
+            raise _Foreign
+        return Event(said["method"], said["params"])
+
     def read(self, deadline: float | None = None) -> Json:
         """The next line, whenever it comes without a `deadline`; ConnectionError at the end."""
         while b"\n" not in self._rest:
@@ -211,9 +218,9 @@ class Till:
                 cursor = snapshot["seq"] if cursor is None else min(cursor, snapshot["seq"])
                 try:
                     while True:
-                        message = line.read()
-                        cursor = message["params"]["seq"]
-                        yield Event(message["method"], message["params"])
+                        event = line.event()
+                        cursor = event.params["seq"]
+                        yield event
                 except OSError as problem:
                     if not resume:
                         raise self._unreachable(problem) from problem

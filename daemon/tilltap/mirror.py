@@ -60,7 +60,9 @@ _RANK = {"redeemed": 2, "reached": 1, "earned": 0}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one turn sends, already committed as intent: `send` is its row, `pushes` the texts it carries."""
+    """What one turn sends, already committed as intent: `send` is its row, `pushes` the texts it carries, the
+    leading one first.
+    """
 
     pass_id: str
     points: int
@@ -265,8 +267,7 @@ class Mirror:
             return self._nothing_to_write(tx, row, customer, settled=settled, face=face, said=notification)
         base = row.confirmed if row.confirmed is not None else state.points
         send = mirror_book.add_send(tx, row.customer_id, wanted, base)
-        for push in pushes:
-            push_book.set_state(tx, push, "sending", tx.now)
+        push_book.send(tx, pushes, "sending")
         # After a kill between here and the outcome, this send is unknown and must be read back.
         row.settle, row.retry = tx.now + self._settle_s, 0.0
         row.dirty, row.since = 1, row.since or tx.now
@@ -367,10 +368,7 @@ class Mirror:
             for push in fresh:
                 push_book.set_state(tx, push.id, "suppressed")
             return None, (), "suppressed" if text else "none"
-        for push in fresh:
-            if push.id != top.id:
-                push_book.set_state(tx, push.id, "merged")
-        return text, (top.id,), "unknown"
+        return text, (top.id, *(push.id for push in fresh if push is not top)), "unknown"
 
     def _still_reached(self, tx: Tx, customer: Customer, title: str, version: int) -> bool:
         program = book.program(tx, version)
@@ -390,8 +388,7 @@ class Mirror:
             return True
         if answer.outcome is Outcome.UNKNOWN:
             mirror_book.set_send(tx, plan.send, "unknown")
-            for push in plan.pushes:
-                push_book.set_state(tx, push, "maybe", tx.now)
+            push_book.send(tx, plan.pushes, "maybe")
             row.settle, row.dirty = tx.now + self._settle_s, 1
             row.since = row.since or tx.now
             self._back_off(tx, row, answer)
@@ -408,8 +405,7 @@ class Mirror:
         # Older requests are dead by now, and this one has overwritten whatever they left: none lives longer
         # than `settle` after it was given up, which is within its lease.
         mirror_book.drop_sends(tx, row.customer_id, before=tx.now - self._settle_s - 2 * LEASE_S)
-        for push in plan.pushes:
-            push_book.set_state(tx, push, "sent", tx.now)
+        push_book.send(tx, plan.pushes, "sent")
         row.confirmed, row.settle = plan.points, tx.now + self._settle_s
         row.attempts, row.retry = 0, 0.0
         behind = max(0, customer.points) != plan.points or push_book.planned(tx, row.customer_id)
@@ -428,7 +424,7 @@ class Mirror:
         if not mirror_book.sends(tx, row.customer_id):
             row.settle = None
         refused = answer.outcome in (Outcome.REFUSED, Outcome.GONE)
-        for push in plan.pushes:
+        for push in plan.pushes:  # of each sale by itself: one may be refunded before the next try
             push_book.set_state(tx, push, "dropped" if refused else "planned")
         if refused:
             self._park(tx, row, customer, answer)

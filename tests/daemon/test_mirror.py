@@ -295,6 +295,35 @@ async def test_a_merged_text_adds_up_what_was_earned(ana: House) -> None:
     assert texts(ana) == ["Thank you for your order. You've earned 6 points!"]
 
 
+@pytest.fixture
+async def ben(house: House) -> House:
+    """The service knows one customer, who has no points yet, and so does the ledger."""
+    house.service.add("pass-ben", 0, ext_id="ben")
+    await house.call("customer.find", value="ben")
+    return house
+
+
+@pytest.mark.parametrize("name", ["limited", "not-sent"])
+async def test_a_merged_text_that_did_not_leave_still_speaks_of_all(ben: House, name: str) -> None:
+    ben.service.writes.append(SURE[name])
+    await sell(ben, "1", "10", value="ben")
+    await sell(ben, "2", "10", value="ben")
+    await ben.sync(LONG)
+    assert ben.service.passes["pass-ben"].points == 2
+    assert ben.service.shown("pass-ben") == [EARNED_2]
+
+
+async def test_a_refund_of_one_sale_takes_nothing_from_the_text_of_another(ben: House) -> None:
+    ben.service.writes.extend([service.NOT_SENT] * 3)
+    await sell(ben, "1", "10", value="ben")
+    await sell(ben, "2", "10", value="ben")
+    await ben.sync(0.4)
+    await ben.call("sale.refund", sale_id="2", refund_id="r")
+    await ben.sync(LONG)
+    assert ben.service.passes["pass-ben"].points == 1
+    assert ben.service.shown("pass-ben") == ["Thank you for your order. You've earned 1 point!"]
+
+
 async def test_redeemed_outranks_reached_outranks_earned(ana: House) -> None:
     await sell(ana, "1", "10")
     await redeem(ana, "2")

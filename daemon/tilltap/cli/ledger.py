@@ -180,9 +180,10 @@ def backup(config: Config = None, to: To = None) -> None:
 
 
 def _new_file(path: Path, to: Path | None) -> Path:
-    from tilltap.ledger.backup import TargetError, free_name, is_there
+    from tilltap.ledger.backup import TargetError, free_name, is_there, no_such_file
 
-    is_there(path)
+    if not (is_there(path) or path.parent.is_dir()):
+        raise no_such_file(path)
     target = to or path.parent
     try:
         return free_name(target / path.name) if target.is_dir() else target

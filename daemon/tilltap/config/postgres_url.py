@@ -26,6 +26,7 @@ _NUMBERS = """
     connect_timeout keepalives keepalives_count keepalives_idle keepalives_interval tcp_user_timeout
 """
 NUMBERS = frozenset(_NUMBERS.split())
+_NO_SIGN = NUMBERS | {"port", "sslmode"}
 SECRETS = frozenset(
     {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
 )
@@ -50,12 +51,18 @@ class Address:
         found = [_HOST.fullmatch(host) for host in form["hosts"].split(",")]
         if None in found and not self.has_password:
             raise ValueError("no host")
-        # What a password with a `/` and a `?` in it looks like, and also a user called a@b.
-        self.has_sign_in_query = "@" in (form["query"] or "")
         self.is_badly_encoded = _is_badly_encoded(url)
         self.options = [_option(word) for word in form["query"].split("&")] if form["query"] else []
         self._hosts = [unquote(match["name"]) for match in found if match]
         self._ports = [match["port"] or "" for match in found if match]
+
+    @property
+    def has_stray_sign(self) -> bool:
+        """What a password with a `/` and a `?` in it looks like. A user may well be called a@b."""
+        return any(
+            "@" in f"{name}{value}" and (name in _NO_SIGN or name not in OPTIONS)
+            for name, value in self.options
+        )
 
     @property
     def holds_secret(self) -> bool:

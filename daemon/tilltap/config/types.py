@@ -207,7 +207,7 @@ def _postgres_url(url: str) -> str:
         refuse("is not the address of a ledger", 'write it like "postgresql://tilltap@ledger.lan/loyalty"')
     if address.holds_secret:
         refuse("must not hold a password", "put it in a file and name that in ledger.password_file")
-    if address.has_sign_in_query:
+    if address.has_stray_sign:
         refuse("has an @ after its ?", "write it as %40; a password goes into ledger.password_file")
     if address.is_badly_encoded:
         refuse("has a % that stands for nothing", "write a % itself as %25")

@@ -45,9 +45,7 @@ def open_to_read(path: Path, what: str = "ledger") -> sqlite3.Connection:
         with told_in_one_line(f"{what} {path}", sqlite_too=False):
             connection, tables = _look_into(path)
     except FileNotFoundError:
-        raise StartError(
-            f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)"
-        ) from None
+        raise no_such_file(path, what) from None
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise StartError(f"{what} {path}: {reason} ({_remedy(path)})") from None
@@ -98,11 +96,18 @@ def _judge_tables(path: Path, what: str, tables: set[str]) -> None:
 def is_there(path: Path, what: str = "ledger") -> bool:
     """StartError if one may not look, as in a folder that is closed to this user."""
     try:
-        return path.exists()
+        path.stat()
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise StartError(
             f"{what} {path}: {error.strerror} (run this as the daemon's user, or correct [ledger])"
         ) from None
+    return True
+
+
+def no_such_file(path: Path, what: str = "ledger") -> StartError:
+    return StartError(f"{what} {path}: no such file (tilltap run makes it; or correct [ledger] url)")
 
 
 def refuse_no_file(path: Path, what: str = "ledger") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, literal_column, select, update
@@ -93,8 +94,18 @@ def in_doubt(tx: Tx, customer_id: int, since: float | None) -> bool:
 
 
 def plan(
-    tx: Tx, customer_id: int, *, till: str, sale_id: str, kind: str, earned: int, reward: str, program: int
+    tx: Tx,
+    customer_id: int,
+    *,
+    till: str,
+    sale_id: str,
+    kind: str,
+    earned: int,
+    reward: str,
+    program: int,
+    closed: float | None = None,
 ) -> None:
+    """A text for the phone about a sale, `closed` then or just now; there may be one already."""
     tx.run(
         _PLAN,
         id=customer_id,
@@ -104,7 +115,7 @@ def plan(
         earned=earned,
         reward=reward,
         program=program,
-        now=tx.now,
+        now=tx.now if closed is None else closed,
     )
 
 
@@ -118,8 +129,16 @@ def planned_for(tx: Tx, customer_id: int, till: str, sale_id: str) -> Push | Non
     return Push(*row) if row is not None else None
 
 
-def set_state(tx: Tx, push_id: int, state: str, sent: float | None = None) -> None:
-    tx.run(_SET_STATE, push=push_id, state=state, sent=sent)
+def set_state(tx: Tx, push_id: int, state: str) -> None:
+    tx.run(_SET_STATE, push=push_id, state=state, sent=None)
+
+
+def send(tx: Tx, push_ids: Sequence[int], state: str) -> None:
+    """One text for the sales of all of these is on its way, or was: that is the first, the others are merged
+    into it.
+    """
+    for n, push_id in enumerate(push_ids):
+        tx.run(_SET_STATE, push=push_id, state="merged" if n else state, sent=None if n else tx.now)
 
 
 def revise(tx: Tx, customer_id: int, till: str, sale_id: str, *, kind: str, earned: int, reward: str) -> None:

@@ -106,7 +106,15 @@ def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
     if new and sale.state == "closed":
         sale.message = messages.push(program, "reached", earned=sale.earned, reward=new.title, balance=after)
         text: Json = {"kind": "reached", "earned": sale.earned, "reward": new.title}
-        push_book.plan(tx, customer_id, till=sale.till, sale_id=sale.sale_id, program=sale.program, **text)
+        push_book.plan(
+            tx,
+            customer_id,
+            till=sale.till,
+            sale_id=sale.sale_id,
+            program=sale.program,
+            closed=sale.closed,
+            **text,
+        )
         push_book.revise(tx, customer_id, sale.till, sale.sale_id, **text)
     book.save_sale(tx, sale)
     announce(tx, sale)

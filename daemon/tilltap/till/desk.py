@@ -451,9 +451,9 @@ class Till:
             for sale in book.stale_sales(tx, self.shop.till, tx.now - DAY_S):
                 sales.cancel(tx, self.shop, sale.sale_id, why="untouched for a day")
             book.prune(tx, self.shop.till, keep_events=EVENTS_KEPT, taps_before=tx.now - DAY_S)
-            push_book.forget(tx, self.shop.till, tx.now - TEXTS_KEPT_S)
 
         await self._run(work)
+        await self._run(lambda tx: push_book.forget(tx, self.shop.till, tx.now - TEXTS_KEPT_S))
 
     async def set_program(self, program: Program, changed: list[str]) -> None:
         """New rules for what begins from now on."""

@@ -5,6 +5,7 @@ passentry.md section 4: the NFC value may be custom text, and no filter by it is
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import anyio
@@ -26,11 +27,13 @@ OVERLAP = timedelta(days=1)
 AGAIN_S = 5.0
 # A custom value can also be given to an old pass, which no increment shows.
 WHOLE_AGAIN_S = 6 * 3600.0
-# Of tills on one ledger, one lists for all: two hundred would use up the rate they share. One that died over
-# it is waited for as long as 100 000 passes take, 100 on a page and 6 pages a second, three times over.
-LISTING_S = 600.0
-# When all passes are to be listed next, by the ledger's time.
-DUE = "list-due"
+# Of tills on one ledger, one lists for all: two hundred would use up the rate they share. One that is not
+# heard of for so long died over it: a page may be waited for while a 429 lasts (a minute), and then again.
+LISTING_S = 180.0
+# Until when whose listing is good, by the ledger's time: "until till", and no till once it got to the end.
+LISTED_BY = "listed-by"
+# Rows of a page in one transaction: on a server 20 ms away all 100, one after the other, would take too long.
+ROWS = 20
 
 
 class Directory:
@@ -55,7 +58,10 @@ class Directory:
                 if page.outcome is Outcome.REFUSED:
                     self._done = started  # nor will they ever be: what the service knows by itself has to do
                 return False
-            await self._store.run(lambda tx, page=page: _keep(tx, page))  # type: ignore[misc]
+            for n in range(0, len(page), ROWS):
+                await self._store.run(lambda tx, rows=page[n : n + ROWS]: _keep(tx, rows))  # type: ignore[misc]
+            if whole:
+                await self._store.run(lambda tx: _hold_turn(tx, LISTING_S, tx.till))
         await self._store.run(lambda tx: book.put_meta(tx, "listed", rfc3339(wall - OVERLAP)))
         self._done = started
         return True
@@ -72,7 +78,8 @@ class Directory:
         asked = self._clock.steady()
         with anyio.move_on_after(deadline):
             async with self._lock:
-                if self._done is None or self._done < asked - AGAIN_S:
+                stale = self._done is None or self._done < asked - AGAIN_S
+                if stale and not await self._store.run(_others_list):
                     await self.refresh()
         found = await self._store.run(lambda tx: book.indexed(tx, value))
         listed = self._done is not None and self._done >= asked - AGAIN_S
@@ -93,31 +100,46 @@ class Directory:
         """Seconds until it may be due again; None: the service did not list its passes to the end."""
         if (left := await self._store.run(_take_turn)) > 0:
             return left
-        async with self._lock:
-            done = await self.refresh(whole=True)
-        left = WHOLE_AGAIN_S if done else 0.0
-        await self._store.run(lambda tx: _put_off(tx, left))
-        return left if done else None
+        left = 0.0
+        try:
+            async with self._lock:
+                if await self.refresh(whole=True):
+                    left = WHOLE_AGAIN_S
+        finally:
+            with anyio.CancelScope(shield=True), suppress(CallError):
+                await self._store.run(lambda tx: _hold_turn(tx, left))
+        return left or None
 
 
 def _take_turn(tx: Tx) -> float:
     """Seconds that another till's listing is good for; 0: it is this one's turn."""
     if not tx.shared:
         return 0.0
-    book.lock_names(tx, [DUE])
-    left = min(float(book.meta(tx, DUE) or 0) - tx.now, WHOLE_AGAIN_S)
-    if left <= 0:
-        _put_off(tx, LISTING_S)
-    return left
+    book.lock_names(tx, [LISTED_BY])
+    until, _, till = (book.meta(tx, LISTED_BY) or "0").partition(" ")
+    left = float(until) - tx.now
+    # Ours: we ended in the middle of it. Beyond the longest: of a clock that was ahead, and is right now.
+    if 0 < left <= WHOLE_AGAIN_S and till != tx.till:
+        return left
+    _hold_turn(tx, LISTING_S, tx.till)
+    return 0.0
 
 
-def _put_off(tx: Tx, seconds: float) -> None:
+def _hold_turn(tx: Tx, seconds: float, till: str = "") -> None:
     if tx.shared:
-        book.put_meta(tx, DUE, repr(tx.now + seconds))
+        book.put_meta(tx, LISTED_BY, f"{tx.now + seconds!r} {till}")
 
 
-def _keep(tx: Tx, page: list[PassState]) -> None:
-    for item in page:
+def _others_list(tx: Tx) -> bool:
+    """For the first time: until they are done there is nothing to go on from."""
+    if not tx.shared or book.meta(tx, "listed") is not None:
+        return False
+    until, _, till = (book.meta(tx, LISTED_BY) or "0").partition(" ")
+    return float(until) > tx.now and till not in ("", tx.till)
+
+
+def _keep(tx: Tx, rows: list[PassState]) -> None:
+    for item in rows:
         # Nearly all are there already, and a row written again is a page to flush.
         if item.nfc and book.indexed(tx, value := canonical(item.nfc)) != item.pass_id:
             book.put_index(tx, value, item.pass_id)

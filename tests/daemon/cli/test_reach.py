@@ -41,3 +41,13 @@ def test_an_answer_that_is_not_tilltaps_is_one_line(
     with Rude(path, always(f'{{"jsonrpc":"2.0","id":ID,"result":{result}}}')):
         done = tilltap(*command.split(), "--socket", path)
     assert (done.returncode, done.stdout, done.stderr) == (4, "", f"{path}: {says}\n")
+
+
+def test_an_answer_in_the_middle_of_a_stream_is_one_line(tmp_path: Path) -> None:
+    snapshot = '{"seq":1,"gap":false,"state":"ready","readers":[],"sales":[],"mirror":{}}'
+    said = f'{{"jsonrpc":"2.0","id":ID,"result":{snapshot}}}\n{{"jsonrpc":"2.0","id":9,"result":{{}}}}'
+    path = tmp_path / "pos.sock"
+    with Rude(path, always(said)):
+        done = tilltap("watch", "--socket", path)
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert done.stderr.startswith(f"{path}: ")

@@ -421,7 +421,7 @@ GOOD_FILES = {
     ),
     **{
         f"a ledger at {where}": (server(where), "ledger.url", f"postgresql://{where}")
-        for where in ("/x", "a,b:1/x", "till@[::1]:65535,a:/x?sslmode=verify-ca", "%2Frun%2Fpg:5433/x", "/x?host=/run/pg,/run/pg&port=5433,5434", "a?service=shop&target_session_attrs=read-write", "a:1,a:2/x?connect_timeout=2", "a,a/x?port=1,2", "a,b/x?port=1&user=t%40b", "a,a/x?hostaddr=10.0.0.1,10.0.0.2")
+        for where in ("/x", "a,b:1/x", "till@[::1]:65535,a:/x?sslmode=verify-ca", "%2Frun%2Fpg:5433/x", "/x?host=/run/pg,/run/pg&port=5433,5434", "a?service=shop&target_session_attrs=read-write", "a:1,a:2/x?connect_timeout=2", "a,a/x?port=1,2", "a,b/x?port=1&user=t%40b", "a/x?user=t@b&application_name=till@1", "a,a/x?hostaddr=10.0.0.1,10.0.0.2")
     },
     "the longest socket": (f'{GOOD}[pos]\nsocket = "/{"x" * 106}"\n', "pos.socket", Path("/" + "x" * 106)),
     "lines as Windows ends them": (GOOD.replace("\n", "\r\n"), "program.earn", Earn(spend=1000, points=1)),

@@ -23,7 +23,7 @@ SHORT = {"sale_open", "sale_customer", "mirror_busy", "mirror_foreign"}
 
 # A till alone finds everything by its own name: a key of which no more is given than that is none.
 ALL_OF_A_TILL = "(till=?)"
-# Once an hour, among the texts of a week.
+# Every ten minutes, among the texts of a week.
 TIDYING = "DELETE FROM push "
 # The first and the last of a till's events are the ends of their key.
 ENDS = "event"

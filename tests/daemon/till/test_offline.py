@@ -9,6 +9,7 @@ import pytest
 
 from rigs import service
 from rigs.till import COFFEE, House
+from tilltap.ledger import push_book
 
 pytestmark = pytest.mark.anyio
 
@@ -251,3 +252,31 @@ async def test_a_slow_answer_while_the_mirror_already_has_it_counts_once(away: H
     await away.sync(300)
     assert await away.sum_of_entries("ana") == 10 == await away.points("ana")
     assert away.service.passes["pass-ana"].points == 10
+
+
+async def test_texts_of_two_values_of_one_pass_are_one(away: House) -> None:
+    away.service.add("pass-ben", 0, ext_id="ben")
+    await away.call("sale.close", sale_id="1", total="10.00", value="ben")
+    await away.call("sale.close", sale_id="2", total="10.00", value="pass-ben")
+    away.service.down = None
+    away.time.move(3)
+    await away.sync(20)
+    assert away.service.passes["pass-ben"].points == 2
+    assert away.service.shown("pass-ben") == ["Thank you for your order. You've earned 2 points!"]
+
+
+@pytest.mark.parametrize("earned", ["", COFFEE.messages.earned])
+async def test_no_text_about_a_sale_of_last_week(away: House, earned: str) -> None:
+    """Neither a first one, nor one that was dropped and forgotten meanwhile."""
+    await away.reload(replace(COFFEE, messages=replace(COFFEE.messages, earned=earned)))
+    away.service.add("pass-ben", 0, ext_id="ben")
+    await away.call("sale.close", sale_id="1", total="60.00", value="ben")
+    await away.store.run(
+        lambda tx: [push_book.set_state(tx, p.id, "dropped") for p in push_book.planned(tx, 1)]
+    )
+    away.time.move(7 * 24 * 3600 + 60)
+    await away.till.tidy()
+    away.service.down = None
+    await away.sync(20)
+    assert away.service.passes["pass-ben"].points == 6
+    assert away.service.shown("pass-ben") == []
