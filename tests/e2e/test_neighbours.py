@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,11 @@ def test_a_service_that_lies_is_down_and_changes_no_balance(open_shop) -> None:
                 except AssertionError as error:
                     raise AssertionError(f"{name}: {error}") from error
             liar.lie = None
-            ask_anew(pos, "zz-secret-none", {"unknown-pass"})
+            # Whoever asks while the passes are still being listed is told `offline`.
+            anew = (pos.call("customer.find", value=f"zz-secret-none-{n}") for n in count())
+            wait_until(
+                lambda: next(anew)["error"]["data"]["code"] == "unknown-pass", 20, "to be told the truth"
+            )
             shown(shop, 4 + len(LIES))
             assert pos.result("status")["state"] == "ready"
             assert pos.result("status")["mirror"]["foreign"] == 0

@@ -259,9 +259,9 @@ class Mirror:
         rung = state.clock is Clock.RUNG and (turn.due or not rule.settle_by_start)
         settled = not state.sends or rung or rule.settle is Settle.NEVER
         doubt = any(not s.applied for s in state.sends) and not (settled and turn.seen == wanted)
-        text = -1
+        text, merged = -1, ()
         if not doubt or not rule.text_waits:
-            state, text = self._choose_text(state)
+            state, text, merged = self._choose_text(state)
         if doubt and text >= 0:
             state = state._replace(breach="a text rides on a repeated write")
         if turn.seen == wanted and text < 0:
@@ -278,7 +278,8 @@ class Mirror:
             " with a text" if text >= 0 else ""
         )
         old = min((r.row for r in state.wire if r.row >= 0), default=row) if rule.prunes_dead_only else row
-        return Step(label, joined(state, Turn(Phase.SENT, value=value, text=text, row=row, old=old)))
+        sent = Turn(Phase.SENT, value=value, text=text, merged=merged, row=row, old=old)
+        return Step(label, joined(state, sent))
 
     def _wanted(self, state: State) -> int:
         return max(0, state.points) if self.protocol.floor else state.points
@@ -309,17 +310,17 @@ class Mirror:
                 return state
         return state._replace(confirmed=turn.seen)
 
-    def _choose_text(self, state: State) -> tuple[State, int]:
-        """Mirror._text: the newest speaks for all that wait, if the budget allows."""
+    def _choose_text(self, state: State) -> tuple[State, int, tuple[int, ...]]:
+        """Mirror._text: the newest speaks for all that wait, if the budget allows. Which, and for which."""
         waiting = [i for i, (text, _) in enumerate(state.texts) if text is Text.PLANNED]
         spent = sum(text in (Text.SENDING, Text.SPENT) for text, _ in state.texts)
         if not waiting:
-            return state, -1
+            return state, -1, ()
         chosen = waiting[-1] if spent < self.budget else -1
-        for index in waiting:
-            if index != chosen:
-                state = set_text(state, index, Text.SILENT)
-        return state, chosen
+        others = tuple(index for index in waiting if index != chosen)
+        for index in others:
+            state = set_text(state, index, Text.SILENT)
+        return state, chosen, others if chosen >= 0 else ()
 
     def _nothing_to_write(self, state: State, *, settled: bool) -> State:
         """Mirror._nothing_to_write: the pass shows the ledger's balance already."""
@@ -385,8 +386,10 @@ class Mirror:
         return joined(state._replace(dirty=not applied or state.dirty), IDLE)
 
     def _record_not_applied(self, state: State, turn: Turn, text: Text = Text.PLANNED) -> State:
-        """Mirror._not_applied: nothing is in flight, and the text was not seen."""
+        """Mirror._not_applied: nothing is in flight, and the text was not seen, of none of its sales."""
         state = set_text(state, turn.text, text)
+        for index in turn.merged if text is Text.PLANNED else ():
+            state = set_text(state, index, Text.PLANNED)
         if turn.row >= 0:
             state = drop_sends(state, range(turn.row, turn.row + 1))
         if not state.sends:

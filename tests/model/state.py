@@ -26,7 +26,9 @@ ACTING = frozenset({Phase.READ, Phase.SENT, Phase.ANSWERED, Phase.PEEKED})
 
 
 class Turn(NamedTuple):
-    """`row`: its place among `sends`; `text`: which text rides along, -1 for none."""
+    """`row`: its place among `sends`; `text`: which text rides along, -1 for none; `merged`: those it speaks for
+    too.
+    """
 
     phase: Phase = Phase.IDLE
     seen: int = 0
@@ -34,6 +36,7 @@ class Turn(NamedTuple):
     due: bool = False  # the settle clock had rung when the read began
     value: int = 0
     text: int = -1
+    merged: tuple[int, ...] = ()
     row: int = -1
     old: int = 0  # so many of the first `sends` could not arrive any more when this one was planned
     lapsed: bool = False  # its lease has run out and was not given back

@@ -166,7 +166,7 @@ def test_a_lease_keeps_other_tills_out_and_runs_out(opened: Open, postgres: Post
 
     def send(tx: Tx) -> None:
         mirror_book.add_send(tx, known, 5, 4)
-        push_book.set_state(tx, push.id, "sending", tx.now)
+        push_book.send(tx, [push.id], "sending")
         row = mirror_book.get(tx, known)
         row.settle = tx.now + 60.0
         mirror_book.save(tx, row)
