@@ -60,7 +60,7 @@ class Directory:
                 return False
             for n in range(0, len(page), ROWS):
                 await self._store.run(lambda tx, rows=page[n : n + ROWS]: _keep(tx, rows))  # type: ignore[misc]
-            if whole:
+            if whole and self._store.shared:
                 await self._store.run(lambda tx: _hold_turn(tx, LISTING_S, tx.till))
         await self._store.run(lambda tx: book.put_meta(tx, "listed", rfc3339(wall - OVERLAP)))
         self._done = started
@@ -79,7 +79,7 @@ class Directory:
         with anyio.move_on_after(deadline):
             async with self._lock:
                 stale = self._done is None or self._done < asked - AGAIN_S
-                if stale and not await self._store.run(_others_list):
+                if stale and not (self._store.shared and await self._store.run(_others_list)):
                     await self.refresh()
         found = await self._store.run(lambda tx: book.indexed(tx, value))
         listed = self._done is not None and self._done >= asked - AGAIN_S
@@ -98,26 +98,33 @@ class Directory:
 
     async def list_if_due(self) -> float | None:
         """Seconds until it may be due again; None: the service did not list its passes to the end."""
+        if not self._store.shared:
+            return await self._list()
         if (left := await self._store.run(_take_turn)) > 0:
             return left
-        left = 0.0
+        again = None
         try:
-            async with self._lock:
-                if await self.refresh(whole=True):
-                    left = WHOLE_AGAIN_S
+            again = await self._list()
         finally:
             with anyio.CancelScope(shield=True), suppress(CallError):
-                await self._store.run(lambda tx: _hold_turn(tx, left))
-        return left or None
+                await self._store.run(lambda tx: _hold_turn(tx, again or 0.0))
+        return again
+
+    async def _list(self) -> float | None:
+        async with self._lock:
+            return WHOLE_AGAIN_S if await self.refresh(whole=True) else None
+
+
+def _turn(tx: Tx) -> tuple[float, str]:
+    """Seconds that somebody's listing is good for, and the till that is still at it."""
+    until, _, till = (book.meta(tx, LISTED_BY) or "0").partition(" ")
+    return float(until) - tx.now, till
 
 
 def _take_turn(tx: Tx) -> float:
     """Seconds that another till's listing is good for; 0: it is this one's turn."""
-    if not tx.shared:
-        return 0.0
     book.lock_names(tx, [LISTED_BY])
-    until, _, till = (book.meta(tx, LISTED_BY) or "0").partition(" ")
-    left = float(until) - tx.now
+    left, till = _turn(tx)
     # Ours: we ended in the middle of it. Beyond the longest: of a clock that was ahead, and is right now.
     if 0 < left <= WHOLE_AGAIN_S and till != tx.till:
         return left
@@ -126,16 +133,13 @@ def _take_turn(tx: Tx) -> float:
 
 
 def _hold_turn(tx: Tx, seconds: float, till: str = "") -> None:
-    if tx.shared:
-        book.put_meta(tx, LISTED_BY, f"{tx.now + seconds!r} {till}")
+    book.put_meta(tx, LISTED_BY, f"{tx.now + seconds!r} {till}")
 
 
 def _others_list(tx: Tx) -> bool:
     """For the first time: until they are done there is nothing to go on from."""
-    if not tx.shared or book.meta(tx, "listed") is not None:
-        return False
-    until, _, till = (book.meta(tx, LISTED_BY) or "0").partition(" ")
-    return float(until) > tx.now and till not in ("", tx.till)
+    left, till = _turn(tx)
+    return left > 0 and till not in ("", tx.till) and book.meta(tx, "listed") is None
 
 
 def _keep(tx: Tx, rows: list[PassState]) -> None:
