@@ -179,8 +179,10 @@ class SharedStore(Store):
 
     # -- from the event loop ----------------------------------------------------------------------------
 
-    async def run(self, fn: Callable[[Tx], T], *, durable: bool = True) -> T:
-        """`durable` False: what a crash of the server may undo without harm."""
+    async def run(self, fn: Callable[[Tx], T], *, at_once: bool = False, durable: bool = True) -> T:  # noqa: ARG002
+        """`durable` False: what a crash of the server may undo without harm. `at_once` or not: always in the
+        thread, since a server may take long.
+        """
         self._loop = asyncio.get_running_loop()
         if not self.up:
             raise away()

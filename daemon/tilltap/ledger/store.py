@@ -1,4 +1,4 @@
-"""The store: one thread that owns the ledger's connection and runs its transactions."""
+"""The store: owns the ledger's connection and runs its transactions, on its thread or on the loop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 # Transactions that share a flush, which costs as much as several of them. So many delay the first by 5 ms.
 TOGETHER = 16
+# The way to the thread and back is a fifth of a sale. But readers and screens wait for what the loop does: a
+# disk that takes longer than this for a flush (an SD card tens of ms) is the thread's.
+QUICK_S = 0.005
 # A report waits so long for another one: the rest of the 2 s of contract section 3 is for itself.
 LOOK_TURN_S = 1.0
 
@@ -38,24 +42,25 @@ class _Ended:
     events: list[Event]
 
 
-Done = Callable[[_Ended], None]
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A transaction that waits; `done` is called in the store thread."""
+    """A transaction that waits, and who waits for it."""
 
     fn: Callable[[Tx], Any]
-    tell: Tell
-    done: Done
+    future: asyncio.Future[Any]
+
+
+Job = Callable[[Connection], None]
 
 
 class Store:
-    """`run(fn)` executes `fn(tx)` in the store thread, in one durable transaction, and publishes its events.
+    """`run(fn)` executes `fn(tx)` in one durable transaction, and publishes its events.
 
     Calls run one after another in the order they were made; publishing happens in commit order, on the loop,
     before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
     Those that wait while another one is flushed are flushed together.
+
+    The connection is the thread's while `_handed` is not 0, and otherwise the loop's.
     """
 
     shared: ClassVar[bool] = False
@@ -72,74 +77,118 @@ class Store:
         self._engine = engine
         self._dbapi = engine.dialect.loaded_dbapi
         self._lock = lock
-        self._queue: queue.SimpleQueue[_Wanted | Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self._connection = engine.connect()
+        self._queue: queue.SimpleQueue[_Wanted | Job | None] = queue.SimpleQueue()
+        self._handed = 0  # so many of `run` are the thread's
+        self._quick = True
+        self._here: list[_Wanted] = []  # the loop's, for the end of its turn
+        self._in_turn = False
         self._looking = asyncio.Lock()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        waiting: deque[_Wanted | Callable[[Connection], None] | None] = deque()
-        with self._engine.connect() as connection:
-            while True:
-                if not waiting:
-                    waiting.append(self._queue.get())
-                with suppress(queue.Empty):
-                    while len(waiting) < TOGETHER:
-                        waiting.append(self._queue.get_nowait())
-                item = waiting.popleft()
-                if item is None:
-                    return
-                if not isinstance(item, _Wanted):
-                    item(connection)
-                    continue
-                together = [item]
-                while waiting and isinstance(waiting[0], _Wanted):
-                    together.append(waiting.popleft())  # type: ignore[arg-type]
-                self._execute(connection, together)
+        waiting: deque[_Wanted | Job | None] = deque()
+        while True:
+            if not waiting:
+                waiting.append(self._queue.get())
+            with suppress(queue.Empty):
+                while len(waiting) < TOGETHER:
+                    waiting.append(self._queue.get_nowait())
+            item = waiting.popleft()
+            if item is None:
+                return
+            if not isinstance(item, _Wanted):
+                item(self._connection)
+                continue
+            together = [item]
+            while waiting and isinstance(waiting[0], _Wanted):
+                together.append(waiting.popleft())  # type: ignore[arg-type]
+            self._execute_in_thread(together)
 
-    async def run(self, fn: Callable[[Tx], T]) -> T:
+    async def run(self, fn: Callable[[Tx], T], *, at_once: bool = False) -> T:
+        """`at_once`: on the loop, if the disk is quick: for a few rows that a POS waits for.
+
+        The first in a turn of the loop is done when this returns; those after it share a flush at its end.
+        """
         loop = asyncio.get_running_loop()
+        on_loop = at_once and self._quick and not self._handed
+        if on_loop and not self._in_turn:
+            self._in_turn = True
+            loop.call_soon(self._end_turn)
+            return self._execute_now(fn)
+        wanted = _Wanted(fn, loop.create_future())
+        self._here.append(wanted)
+        if not on_loop:
+            self._hand_over()
+        result: T = await wanted.future
+        return result
 
-        def tell(events: list[Event]) -> None:
+    def _execute_now(self, fn: Callable[[Tx], T]) -> T:
+        began = monotonic()
+        try:
+            value, events = self._transact(self._connection, fn)
+        finally:
+            self._quick = monotonic() - began < QUICK_S
+        self.hub.publish(events)
+        return value
+
+    def _end_turn(self) -> None:
+        together, self._here = self._here[:TOGETHER], self._here[TOGETHER:]
+        if together:
+            self._tell(together, self._execute(together))
+        self._in_turn = bool(self._here)
+        if self._here:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _hand_over(self) -> None:
+        """To the thread, all that waits on the loop: the order stays, and the connection has one user."""
+        self._handed += len(self._here)
+        for wanted in self._here:
+            self._queue.put(wanted)
+        self._here = []
+
+    def _execute_in_thread(self, together: list[_Wanted]) -> None:
+        loop = together[0].future.get_loop()
+
+        def tell_now(events: list[Event]) -> None:
             loop.call_soon_threadsafe(self.hub.publish, events)
 
-        future, done = self._promise(loop)
-        self._queue.put(_Wanted(fn, tell, done))
-        result: T = await future
-        return result
+        def tell(ended: list[_Ended]) -> None:
+            self._handed -= len(together)
+            self._tell(together, ended)
+
+        loop.call_soon_threadsafe(tell, self._execute(together, tell_now))
+
+    def _tell(self, together: list[_Wanted], ended: list[_Ended]) -> None:
+        for wanted, end in zip(together, ended, strict=True):
+            self._tell_one(wanted.future, end)
+
+    def _tell_one(self, future: asyncio.Future[Any], ended: _Ended) -> None:
+        self.hub.publish(ended.events)
+        if future.cancelled():
+            return
+        if ended.error is not None:
+            future.set_exception(ended.error)
+        else:
+            future.set_result(ended.value)
 
     def _submit(self, work: Callable[[Connection], tuple[T, list[Event]]]) -> asyncio.Future[T]:
         """`work` in the store thread, by itself."""
-        future, done = self._promise(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
 
         def job(connection: Connection) -> None:
             try:
                 value, events = work(connection)
             except Exception as error:
-                done(_Ended(None, error, []))
+                ended = _Ended(None, error, [])
             else:
-                done(_Ended(value, None, events))
+                ended = _Ended(value, None, events)
+            loop.call_soon_threadsafe(self._tell_one, future, ended)
 
         self._queue.put(job)
         return future
-
-    def _promise(self, loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Future[Any], Done]:
-        """A future, and what the store thread calls in the end: events are published before it is told."""
-        future: asyncio.Future[Any] = loop.create_future()
-
-        def finish(ended: _Ended) -> None:
-            self.hub.publish(ended.events)
-            if future.cancelled():
-                return
-            if ended.error is not None:
-                future.set_exception(ended.error)
-            else:
-                future.set_result(ended.value)
-
-        def deliver(ended: _Ended) -> None:
-            loop.call_soon_threadsafe(finish, ended)
-
-        return future, deliver
 
     async def look(self, fn: Callable[[Tx], T]) -> T:
         """`fn`, which only reads, beside the store thread: from one moment, however long it takes; one at a
@@ -205,17 +254,17 @@ class Store:
         result: T = value
         return result
 
-    def _execute(self, connection: Connection, together: list[_Wanted]) -> None:
+    def _execute(self, together: list[_Wanted], tell: Tell | None = None) -> list[_Ended]:
+        began = monotonic()
         try:
             if len(together) == 1:
-                value, events = self._transact(connection, together[0].fn, together[0].tell)
-                ended = [_Ended(value, None, events)]
-            else:
-                ended = self._transact_together(connection, together)
+                value, events = self._transact(self._connection, together[0].fn, tell)
+                return [_Ended(value, None, events)]
+            return self._transact_together(self._connection, together, tell)
         except Exception as error:
-            ended = [_Ended(None, error, []) for _ in together]
-        for wanted, end in zip(together, ended, strict=True):
-            wanted.done(end)
+            return [_Ended(None, error, []) for _ in together]
+        finally:
+            self._quick = monotonic() - began < QUICK_S
 
     def _transact(
         self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None
@@ -237,7 +286,9 @@ class Store:
             self.last_seq = tx.events[-1].seq
         return value, tx.events[tx.told :]
 
-    def _transact_together(self, connection: Connection, together: list[_Wanted]) -> list[_Ended]:
+    def _transact_together(
+        self, connection: Connection, together: list[_Wanted], tell: Tell | None
+    ) -> list[_Ended]:
         """One flush for all of them. Each is whole or not at all, whatever becomes of the others."""
         cursor = connection.connection.cursor()
         before = seen = self.last_seq  # numbers given, and those of them that are published
@@ -246,9 +297,8 @@ class Store:
             cursor.execute("BEGIN IMMEDIATE")
             for one in together:
                 # An event is not told before those that have lower numbers.
-                tell = None if self.last_seq > seen else one.tell
-                tx = self._new_tx(cursor, connection.dialect, tell)
-                ended.append(self._part(cursor, one, tx))
+                tx = self._new_tx(cursor, connection.dialect, None if self.last_seq > seen else tell)
+                ended.append(self._part(cursor, one.fn, tx))
                 if tx.told:
                     seen = tx.events[tx.told - 1].seq
             if self.last_seq > before:
@@ -262,10 +312,10 @@ class Store:
             crash.point("P1")
         return ended
 
-    def _part(self, cursor: Any, one: _Wanted, tx: Tx) -> _Ended:
+    def _part(self, cursor: Any, fn: Callable[[Tx], Any], tx: Tx) -> _Ended:
         cursor.execute("SAVEPOINT part")
         try:
-            value = self._done(one.fn, tx)
+            value = self._done(fn, tx)
         except Exception as error:
             if self._blames_disk(error):
                 raise
@@ -326,6 +376,7 @@ class Store:
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join()
+        self._connection.close()
         self._engine.dispose()
         if self._lock:
             self._lock.release()

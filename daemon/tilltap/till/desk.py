@@ -202,7 +202,7 @@ class Till:
             found = self._named(tx, who, closing)
             return None if found is _NEW else act(tx, found)
 
-        done = await self._run(attempt, kick=True)
+        done = await self._at_once(attempt, kick=True)
         if done is not None:
             return done
         assert who is not None
@@ -211,7 +211,7 @@ class Till:
         if status == "unknown-pass":
             raise CallError("unknown-pass", "The loyalty service does not know this pass.")
         assert customer_id is not None
-        return await self._run(lambda tx: act(tx, Found(book.customer(tx, customer_id).id)), kick=True)
+        return await self._at_once(lambda tx: act(tx, Found(book.customer(tx, customer_id).id)), kick=True)
 
     def _named(self, tx: Tx, who: Who | None, closing: str | None) -> Found | None:
         """`_NEW` for a value that the service must be asked about.
@@ -330,7 +330,7 @@ class Till:
         )
 
     async def sale_update(self, sale_id: str, total: int, eligible: int | None) -> Json:
-        return await self._run(lambda tx: sales.update(tx, self.shop, sale_id, total, eligible))
+        return await self._at_once(lambda tx: sales.update(tx, self.shop, sale_id, total, eligible))
 
     async def sale_attach(self, sale_id: str, who: Who) -> Json:
         return await self._with(
@@ -338,10 +338,10 @@ class Till:
         )
 
     async def sale_accept(self, sale_id: str, reward: str) -> Json:
-        value = await self._run(lambda tx: self._unanswered(tx, sale_id))
+        value = await self._at_once(lambda tx: self._unanswered(tx, sale_id))
         if value is not None:
             await self._find(value)
-        sale = await self._run(lambda tx: sales.accept(tx, self.shop, sale_id, reward))
+        sale = await self._at_once(lambda tx: sales.accept(tx, self.shop, sale_id, reward))
         crash.point("P2")
         return sale
 
@@ -354,7 +354,7 @@ class Till:
         return None if customer.known else customer.value
 
     async def sale_decline(self, sale_id: str, reward: str) -> Json:
-        return await self._run(lambda tx: sales.decline(tx, self.shop, sale_id, reward))
+        return await self._at_once(lambda tx: sales.decline(tx, self.shop, sale_id, reward))
 
     async def sale_close(
         self, sale_id: str, total: int | None, eligible: int | None, paid: int | None, who: Who | None
@@ -366,15 +366,15 @@ class Till:
         )
 
     async def sale_cancel(self, sale_id: str) -> Json:
-        return await self._run(lambda tx: sales.cancel(tx, self.shop, sale_id))
+        return await self._at_once(lambda tx: sales.cancel(tx, self.shop, sale_id))
 
     async def sale_refund(self, sale_id: str, refund_id: str, till: str | None, amount: int | None) -> Json:
-        return await self._run(
+        return await self._at_once(
             lambda tx: refunds.refund(tx, self.shop, sale_id, refund_id, till, amount), kick=True
         )
 
     async def sale_get(self, sale_id: str, till: str | None) -> Json:
-        return await self._run(lambda tx: sales.get(tx, self.shop, sale_id, till))
+        return await self._at_once(lambda tx: sales.get(tx, self.shop, sale_id, till))
 
     async def customer_find(self, value: str) -> Json:
         customer_id = await self._find(value)
@@ -383,7 +383,7 @@ class Till:
             mirror_book.look(tx, customer_id, "")
             return customer_shape(tx, self.shop, book.customer(tx, customer_id))
 
-        return await self._run(read, kick=True)
+        return await self._at_once(read, kick=True)
 
     async def customer_history(self, value: str, limit: int) -> Json:
         customer_id = await self._find(value)
@@ -477,14 +477,18 @@ class Till:
         """An event of its own."""
         await self._run(lambda tx: tx.emit(method, fields))
 
-    async def _run(self, fn: Callable[[Tx], T], *, kick: bool = False) -> T:
+    async def _at_once(self, fn: Callable[[Tx], T], *, kick: bool = False) -> T:
+        """What a cashier waits for."""
+        return await self._run(fn, kick=kick, at_once=True)
+
+    async def _run(self, fn: Callable[[Tx], T], *, kick: bool = False, at_once: bool = False) -> T:
         uid = caller()
 
         def work(tx: Tx) -> T:
             tx.uid = uid
             return fn(tx)
 
-        result: T = await self.store.run(work)
+        result: T = await self.store.run(work, at_once=at_once)
         if kick:
             self.kick_mirror()
         return result

@@ -1,4 +1,4 @@
-"""Transactions that wait are flushed together: each is whole or not at all, and events keep their order."""
+"""Transactions, on the loop and in the thread: each is whole or not at all, and events keep their order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tilltap.clock import SystemClock
@@ -198,3 +198,139 @@ async def test_who_waits_long_to_look_is_turned_away(held, monkeypatch):
     assert (refused.value.code, refused.value.retry) == ("overloaded", True)
     gate.set()
     assert [await first, await held.store.look(read)] == ["read", "read"]
+
+
+# -- on the loop ----------------------------------------------------------------------------------------
+
+
+def where(_tx: Tx) -> bool:
+    """Whether it is the loop that executes this (tests run theirs in the main thread)."""
+    return threading.current_thread() is threading.main_thread()
+
+
+async def test_the_first_of_a_turn_is_done_when_it_is_asked_for(held):
+    first = held.store.run(work("1", events=1), at_once=True)
+    with pytest.raises(StopIteration) as end:
+        first.send(None)
+    assert (end.value.value, held.kept(), held.published) == ("1", ({"work-1"}, [1]), [1])
+
+
+async def test_the_others_of_a_turn_share_a_flush(held):
+    held.store._connection.connection.driver_connection.set_trace_callback(held._count)
+    asked = [held.store.run(work(str(n), events=1), at_once=True) for n in range(TOGETHER + 2)]
+    assert await asyncio.gather(*asked) == [str(n) for n in range(TOGETHER + 2)]
+    assert held.flushes == 3  # the first; as many as may be kept waiting; the last
+    assert held.published == list(range(1, TOGETHER + 3))
+
+
+async def test_a_slow_disk_is_the_threads_until_it_is_quick_again(held, monkeypatch):
+    async def one() -> bool:
+        return await held.store.run(where, at_once=True)
+
+    assert [await one(), await one()] == [True, True]
+    monkeypatch.setattr(store, "QUICK_S", 0.0)
+    assert [await one(), await one(), await one()] == [True, False, False]
+    monkeypatch.setattr(store, "QUICK_S", 10.0)
+    assert [await one(), await one()] == [False, True]
+
+
+async def test_nothing_runs_on_the_loop_while_the_thread_is_at_work(held):
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(_tx: Tx) -> None:
+        begun.set()
+        assert gate.wait(10)
+
+    first = asyncio.create_task(held.store.run(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    second = asyncio.create_task(held.store.run(where, at_once=True))
+    await asyncio.sleep(0.02)
+    assert not second.done()
+    gate.set()
+    assert [await first, await second] == [None, False]
+
+
+async def test_who_goes_before_the_end_of_the_turn_leaves_his_transaction(held):
+    await asyncio.gather(
+        held.store.run(work("1"), at_once=True), _goes(held.store.run(work("2"), at_once=True))
+    )
+    await asyncio.sleep(0)
+    assert held.kept()[0] == {"work-1", "work-2"}
+
+
+async def _goes(call) -> None:
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(0)
+    task.cancel()
+
+
+Asked = st.lists(
+    st.fixed_dictionaries(
+        {
+            "events": st.integers(0, 2),
+            "tell": st.booleans(),
+            "fail": st.booleans(),
+            "at_once": st.booleans(),
+            "turns": st.sampled_from([0, 0, 0, 1, 2, 200]),  # of the loop until the next one is asked for
+        }
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+# More in one turn than are flushed at its end, and one more asked for before the rest of them.
+OVERTAKING = [
+    {"events": 1, "tell": False, "fail": False, "at_once": True, "turns": turns}
+    for turns in (2, 2, 0, 0, 0, 0, 1, 2)
+]
+
+
+@settings(max_examples=150, deadline=None)
+@example(OVERTAKING, 10.0)
+@given(Asked, st.sampled_from([0.0, 0.0004, 10.0]))
+def test_loop_and_thread_keep_one_order(asked, quick):
+    """Whoever asks first is executed first, by one of the two at a time; events come in the order of numbers."""
+    order: list[int] = []
+    user = threading.Lock()
+
+    def numbered(n: int, fn):
+        def alone(tx: Tx):
+            assert user.acquire(blocking=False)
+            try:
+                order.append(n)
+                return fn(tx)
+            finally:
+                user.release()
+
+        return alone
+
+    async def play(held: Held) -> None:
+        calls = []
+        for n, item in enumerate(asked):
+            fn = work(str(n), events=item["events"], tell=item["tell"], fail=item["fail"])
+            calls.append(asyncio.ensure_future(held.store.run(numbered(n, fn), at_once=item["at_once"])))
+            for _ in range(item["turns"]):
+                await asyncio.sleep(0)
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(end, CallError) for end in ended] == [item["fail"] for item in asked]
+        assert order == list(range(len(asked)))
+        names, recorded = held.kept()
+        assert names == {f"work-{n}" for n, item in enumerate(asked) if not item["fail"]}
+        told = sum(item["events"] for item in asked if not item["fail"])
+        assert len(recorded) == told
+        assert set(recorded) <= set(held.published)
+        assert held.published == sorted(set(held.published))
+        assert held.store.last_seq == (held.published[-1] if held.published else 0)
+        patch.setattr(store, "QUICK_S", 10.0)
+        await held.store.run(where)
+        assert await held.store.run(where, at_once=True)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "QUICK_S", quick)
+        patch.setattr(store, "TOGETHER", 3)
+        held = Held(Path(folder))
+        try:
+            asyncio.run(play(held))
+        finally:
+            held.store.close()
