@@ -128,16 +128,8 @@ class Walk:
         book.enter(tx, self.customer, "earn", points, till="till-1", ref=ref, why="walk")
         if points > 0:
             version = self.house.till.shop.version
-            push_book.plan(
-                tx,
-                self.customer,
-                till="till-1",
-                sale_id=ref,
-                kind="earned",
-                earned=points,
-                reward="",
-                program=version,
-            )
+            sale = book.Sale("till-1", ref, "closed", 0, version, 0, tx.now, closed=tx.now, earned=points)
+            push_book.plan(tx, self.customer, sale, kind="earned", reward="")
         mirror_book.owe(tx, self.customer)
 
     async def _begin_turn(self) -> None:

@@ -359,14 +359,13 @@ _FREE = Sql(
 _RESTART_SETTLE = Sql(
     update(t.mirror).where(_m.lease_owner == _p("owner"), _m.settle.is_not(None)).values(settle=_p("due"))
 )
-_held_last = select(_m.customer_id).where(_m.lease_owner == _p("owner"))
 _UNKNOWN_SENDS = Sql(
     update(t.mirror_send)
-    .where(_d.outcome == literal_column("'open'"), _d.customer_id.in_(_held_last))
+    .where(_d.outcome == literal_column("'open'"), _d.customer_id.in_(push_book.IN_HAND))
     .values(outcome="unknown")
 )
 # A reboot under a wrong clock must not make them look old: they are pruned by age.
-_RENEW_SENDS = Sql(update(t.mirror_send).where(_d.customer_id.in_(_held_last)).values(sent=_p("now")))
+_RENEW_SENDS = Sql(update(t.mirror_send).where(_d.customer_id.in_(push_book.IN_HAND)).values(sent=_p("now")))
 
 
 def recover(tx: Tx, owner: str, settle_s: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, func, literal_column, select, update
 
 from tilltap.ledger import tables as t
+from tilltap.ledger.book import Sale
 from tilltap.ledger.engine import Sql, Tx
 
 _p = bindparam
@@ -41,7 +42,7 @@ _PLAN = Sql(
             reward=_p("reward"),
             program=_p("program"),
             state="planned",
-            planned=_p("now"),
+            planned=_p("closed"),
         )
         .on_conflict_do_nothing()
     )
@@ -93,29 +94,18 @@ def in_doubt(tx: Tx, customer_id: int, since: float | None) -> bool:
     return bool(since is not None and tx.scalar(_MAYBE_SINCE, id=customer_id, since=since))
 
 
-def plan(
-    tx: Tx,
-    customer_id: int,
-    *,
-    till: str,
-    sale_id: str,
-    kind: str,
-    earned: int,
-    reward: str,
-    program: int,
-    closed: float | None = None,
-) -> None:
-    """A text for the phone about a sale, `closed` then or just now; there may be one already."""
+def plan(tx: Tx, customer_id: int, sale: Sale, *, kind: str, reward: str) -> None:
+    """A text for the phone about a closed sale; there may be one already."""
     tx.run(
         _PLAN,
         id=customer_id,
-        till=till,
-        sale_id=sale_id,
+        till=sale.till,
+        sale_id=sale.sale_id,
         kind=kind,
-        earned=earned,
+        earned=sale.earned,
         reward=reward,
-        program=program,
-        now=tx.now if closed is None else closed,
+        program=sale.program,
+        closed=sale.closed,
     )
 
 
@@ -124,8 +114,8 @@ def planned(tx: Tx, customer_id: int) -> list[Push]:
     return [Push(*row) for row in tx.all(_PLANNED, id=customer_id)]
 
 
-def planned_for(tx: Tx, customer_id: int, till: str, sale_id: str) -> Push | None:
-    row = tx.one(_PLANNED_FOR, id=customer_id, till=till, sale_id=sale_id)
+def planned_for(tx: Tx, customer_id: int, sale: Sale) -> Push | None:
+    row = tx.one(_PLANNED_FOR, id=customer_id, till=sale.till, sale_id=sale.sale_id)
     return Push(*row) if row is not None else None
 
 
@@ -141,13 +131,21 @@ def send(tx: Tx, push_ids: Sequence[int], state: str) -> None:
         tx.run(_SET_STATE, push=push_id, state="merged" if n else state, sent=None if n else tx.now)
 
 
-def revise(tx: Tx, customer_id: int, till: str, sale_id: str, *, kind: str, earned: int, reward: str) -> None:
+def revise(tx: Tx, customer_id: int, sale: Sale, *, kind: str, reward: str) -> None:
     """The sale behind a text that was not sent yet changed."""
-    tx.run(_REVISE, id=customer_id, till=till, sale_id=sale_id, kind=kind, earned=earned, reward=reward)
+    tx.run(
+        _REVISE,
+        id=customer_id,
+        till=sale.till,
+        sale_id=sale.sale_id,
+        kind=kind,
+        earned=sale.earned,
+        reward=reward,
+    )
 
 
-def drop(tx: Tx, customer_id: int, till: str, sale_id: str) -> None:
-    tx.run(_DROP, id=customer_id, till=till, sale_id=sale_id)
+def drop(tx: Tx, customer_id: int, sale: Sale) -> None:
+    tx.run(_DROP, id=customer_id, till=sale.till, sale_id=sale.sale_id)
 
 
 def forget(tx: Tx, till: str, before: float) -> None:
@@ -172,11 +170,11 @@ def left_sending(tx: Tx, customer_id: int) -> None:
     tx.run(_LEFT_SENDING, id=customer_id)
 
 
-# What it had in hand, by the leases of the mirror.
-_held = select(t.mirror.c.customer_id).where(t.mirror.c.lease_owner == _p("owner"))
+# The passes that a daemon has in hand, by the leases of the mirror.
+IN_HAND = select(t.mirror.c.customer_id).where(t.mirror.c.lease_owner == _p("owner"))
 _LEFT_SENDING_BY = Sql(
     update(t.push)
-    .where(_q.state == literal_column("'sending'"), _q.customer_id.in_(_held))
+    .where(_q.state == literal_column("'sending'"), _q.customer_id.in_(IN_HAND))
     .values(state="maybe")
 )
 

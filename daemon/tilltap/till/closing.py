@@ -51,16 +51,7 @@ def enter_earning(tx: Tx, sale: Sale, customer_id: int, facts: redeem.Account, d
             carried=moved,
         )
     if done.kind and done.message:
-        push_book.plan(
-            tx,
-            customer_id,
-            till=sale.till,
-            sale_id=sale.sale_id,
-            kind=done.kind,
-            earned=sale.earned,
-            reward=done.text_reward,
-            program=sale.program,
-        )
+        push_book.plan(tx, customer_id, sale, kind=done.kind, reward=done.text_reward)
     if sale.earned or done.reward or done.message:
         mirror_book.owe(tx, customer_id)
     return bool(sale.earned or moved)

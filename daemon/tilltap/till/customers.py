@@ -105,17 +105,8 @@ def _complete(tx: Tx, sale: Sale, customer_id: int, before: int) -> int:
     new = redeem.reached(program, Account(before), Account(after)) if sale.earned else None
     if new and sale.state == "closed":
         sale.message = messages.push(program, "reached", earned=sale.earned, reward=new.title, balance=after)
-        text: Json = {"kind": "reached", "earned": sale.earned, "reward": new.title}
-        push_book.plan(
-            tx,
-            customer_id,
-            till=sale.till,
-            sale_id=sale.sale_id,
-            program=sale.program,
-            closed=sale.closed,
-            **text,
-        )
-        push_book.revise(tx, customer_id, sale.till, sale.sale_id, **text)
+        push_book.plan(tx, customer_id, sale, kind="reached", reward=new.title)
+        push_book.revise(tx, customer_id, sale, kind="reached", reward=new.title)
     book.save_sale(tx, sale)
     announce(tx, sale)
     return after

@@ -96,18 +96,10 @@ def _take_back(tx: Tx, sale: Sale, before: int, left: int) -> None:
 
 def _revise_text(tx: Tx, sale: Sale, customer_id: int) -> None:
     """A text that has not left yet must not promise what the refund took back."""
-    push = push_book.planned_for(tx, customer_id, sale.till, sale.sale_id)
+    push = push_book.planned_for(tx, customer_id, sale)
     if push is None:
         return
     if sale.state == "refunded" or (push.kind == "earned" and not sale.earned):
-        push_book.drop(tx, customer_id, sale.till, sale.sale_id)
+        push_book.drop(tx, customer_id, sale)
     else:
-        push_book.revise(
-            tx,
-            customer_id,
-            sale.till,
-            sale.sale_id,
-            kind=push.kind,
-            earned=sale.earned,
-            reward=push.reward,
-        )
+        push_book.revise(tx, customer_id, sale, kind=push.kind, reward=push.reward)

@@ -154,7 +154,8 @@ def test_a_lease_keeps_other_tills_out_and_runs_out(opened: Open, postgres: Post
     def owe(tx: Tx) -> int:
         known = customer(tx)
         mirror_book.owe(tx, known)
-        push_book.plan(tx, known, till="till-1", sale_id="1", kind="earned", earned=1, reward="", program=1)
+        sale = book.Sale("till-1", "1", "closed", 1000, 1, 0, tx.now, closed=tx.now, earned=1)
+        push_book.plan(tx, known, sale, kind="earned", reward="")
         return known
 
     known = one.run_now(owe)
