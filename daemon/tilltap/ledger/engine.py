@@ -144,6 +144,7 @@ class Tx:
         self._tell = tell
         self.now = steady
         self.at = at
+        self.late = 0.0  # seconds since what is entered here happened: `at` says when, for people
         self.uid: int | None = None  # of the program whose call this is
         self.events: list[Event] = []
         self.told = 0  # so many of them are published already

@@ -20,7 +20,7 @@ def enter(tx: Tx, sale: Sale) -> int | None:
     sale.discount, sale.paid, sale.taken = done.discount, done.paid, done.taken
     found = offers(sale, seen)
     sale.offers = written(found) if found else None
-    sale.state, sale.closed, sale.closed_at = "closed", tx.now, tx.at
+    sale.state, sale.closed, sale.closed_at = "closed", tx.now - tx.late, tx.at
     sale.why, sale.lapsed, sale.uid = done.why, 0, tx.uid
     if customer is None or seen.account is None:
         return None

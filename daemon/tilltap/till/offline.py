@@ -138,7 +138,7 @@ class Offline:
 
             def keep(tx: Tx) -> Spooled:
                 tx.emit("sale", shape)
-                return spool_book.add(tx, "close", call.sale_id, body, shape)
+                return spool_book.add(tx, "close", call.sale_id, body | {"steady": tx.now}, shape)
 
             self._keep(await self._store.run_local(keep))
             self._open.pop(call.sale_id, None)
@@ -226,7 +226,9 @@ class Offline:
 
     async def _enter(self, shop: Shop, item: Spooled) -> None:
         enter = _enter_close if item.kind == "close" else _enter_tap
-        await self._store.run(lambda tx: enter(tx, shop, item))
+        now = self._store.clock.steady()
+        late = max(0.0, now - item.body.get("steady", now))
+        await self._store.run(lambda tx: enter(tx, shop, item, late))
         crash.point("P9")
         await self._store.run_local(lambda tx: spool_book.drop(tx, item.id))
         held = self._closes if item.kind == "close" else self._taps
@@ -306,9 +308,12 @@ def _must_agree(item: Spooled, call: Close, program: Program) -> None:
         raise CallError("key-reused", "This sale number was already closed with other figures.")
 
 
-def _enter_close(tx: Tx, shop: Shop, item: Spooled) -> None:
+def _enter_close(tx: Tx, shop: Shop, item: Spooled, late: float) -> None:
+    """`late`: seconds since it was closed. The report counts it on the day it was sold; a phone does not hear
+    of it after two hours.
+    """
     body = item.body
-    tx.at = item.at  # the business day it was sold on
+    tx.at, tx.late = item.at, late
     who: Found | None = None
     if body["value"] is not None:
         who = Found(customers.stranger(tx, canonical(body["value"])).id)
@@ -331,7 +336,7 @@ def program_amount(shop: Shop, item: Spooled, key: str) -> int:
     return shop.program.currency.parse(item.shape[key])
 
 
-def _enter_tap(tx: Tx, shop: Shop, item: Spooled) -> None:
+def _enter_tap(tx: Tx, shop: Shop, item: Spooled, _late: float) -> None:
     """The tap gets its place in the ledger; if its customer is known there, it is said again."""
     if book.tap(tx, shop.till, item.key) is not None:
         return
