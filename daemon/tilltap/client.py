@@ -165,9 +165,10 @@ def _snapshot(result: Any) -> Json:
 def _said_no(error: Json) -> TillError:
     data = error.get("data")
     data = data if isinstance(data, dict) else {}
+    message = " ".join(error["message"].split())  # one line, whoever says it
     if "code" in data:
-        return Refused(error["message"], data["code"], retry=bool(data.get("retry")))
-    return BadCall(error["message"], error["code"], data.get("field"))
+        return Refused(message, data["code"], retry=bool(data.get("retry")))
+    return BadCall(message, error["code"], data.get("field"))
 
 
 class Till:

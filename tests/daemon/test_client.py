@@ -168,12 +168,13 @@ def test_a_snapshot_that_is_none_is_no_tilltaps(tmp_path):
         next(Till(str(tmp_path / "s"), patience=0).watch())
 
 
-def test_data_of_an_error_may_be_anything(tmp_path):
-    odd = always('{"id":ID,"error":{"code":-32603,"message":"no","data":"why"}}')
+def test_an_error_may_say_anything(tmp_path):
+    """Its text becomes one line; its data may be of any kind."""
+    odd = always('{"id":ID,"error":{"code":-32603,"message":"no,\\n never","data":"why"}}')
     with Rude(tmp_path / "s", odd), Till(str(tmp_path / "s"), patience=0) as till:
         with pytest.raises(BadCall) as caught:
             till.status()
-        assert (caught.value.code, caught.value.field) == (-32603, None)
+        assert (str(caught.value), caught.value.code, caught.value.field) == ("no, never", -32603, None)
 
 
 def test_a_daemon_that_restarts_is_waited_for(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from tilltap.errors import StartError
 from tilltap.ledger.backup import findings, is_there, open_to_read
 from tilltap.ledger.faults import told_in_one_line
-from tilltap.ledger.postgres import Server
+from tilltap.ledger.postgres import Server, Unreachable
 from tilltap.ledger.upgrade import recorded, refuse_newer
 
 # Enough to see what is wrong; a file that is badly damaged has thousands.
@@ -146,7 +146,9 @@ def _examine(connection: Connection, name: str) -> Health:
         found.restored = str(restored).partition(" ")[2] if restored else None
         found.wrong += _drift(connection)
     except DBAPIError as error:
-        raise StartError(f"{where}: {_first_line(error)} (restore it from a backup)") from None
+        if error.connection_invalidated:
+            raise Unreachable from None
+        raise StartError(f"{where}: {_first_line(error)} ({_remedy(error)})") from None
     return found
 
 
@@ -155,6 +157,13 @@ def _drift(connection: Connection) -> list[str]:
     said = [f"customer {row[0]}: balance {row[1]}, but its entries add up to {row[2]}" for row in rows]
     more = len(said) - MOST_FINDINGS
     return [*said[:MOST_FINDINGS], *([f"and {more} more customers"] if more > 0 else [])]
+
+
+def _remedy(error: DBAPIError) -> str:
+    """A file is damaged; a server may have other reasons, and says whether it is that (SQLSTATE class XX)."""
+    code = getattr(error.orig, "sqlstate", None)
+    damaged = code is None or code.startswith("XX")
+    return "restore it from a backup" if damaged else "ask whoever runs the server"
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -24,7 +24,7 @@ from tilltap.cli.ledger import lines
 from tilltap.config.load import load
 from tilltap.config.settings import Settings
 from tilltap.errors import StartError
-from tilltap.ledger import tables
+from tilltap.ledger import health, tables
 from tilltap.ledger.engine import LedgerLock
 from tilltap.ledger.health import Health
 from tilltap.ledger.postgres import Server
@@ -137,6 +137,28 @@ def test_status_of_a_server_and_this_tills_spool(url: str, run: Run, tmp_path: P
     assert {k: found[k] for k in A_DAY} == A_DAY
     assert (found["ledger"], found["spooled"], found["spool_parked"]) == (url, 1, 0)
     assert dump_server(url) == before
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "SELECT pg_terminate_backend(pg_backend_pid())::int",
+            "ledger: the server does not answer (check [ledger] url, the network and the server)",
+        ),
+        ("SELECT count(*) FROM no_such", 'relation "no_such" does not exist (ask whoever runs the server)'),
+    ],
+    ids=["lost in the middle", "not understood"],
+)
+def test_status_of_a_server_that_fails_in_the_middle(
+    run: Run, monkeypatch: pytest.MonkeyPatch, query: str, said: str
+) -> None:
+    """Nothing is to be restored for it."""
+    monkeypatch.setitem(health._FIGURES, "foreign", query)
+    code, _, err = run("status")
+    assert (code, len(err)) == (3, 1)
+    assert err[0].endswith(said)
 
 
 def test_a_balance_that_its_entries_do_not_add_up_to_is_wrong(file: Path, run: Run) -> None:
