@@ -10,7 +10,7 @@ import structlog
 
 from tilltap import __version__, crash
 from tilltap.caller import caller
-from tilltap.clock import Clock, rfc3339, time_to_answer
+from tilltap.clock import Clock, rfc3339
 from tilltap.days import MIDNIGHT, business_day, span
 from tilltap.errors import CallError
 from tilltap.events import Event
@@ -18,28 +18,21 @@ from tilltap.ledger import book, mirror_book, push_book
 from tilltap.ledger.engine import Tx
 from tilltap.ledger.store import Store
 from tilltap.loyalty.health import Watched
-from tilltap.loyalty.provider import Outcome, PassState, about
+from tilltap.loyalty.provider import Outcome
 from tilltap.model import Currency, Peer, Program, TapStatus, Who
 from tilltap.passes import canonical
 from tilltap.till import customers, refunds, sales, taps
 from tilltap.till.directory import Directory
 from tilltap.till.report import Asked, report
 from tilltap.till.sales import Found
-from tilltap.till.shapes import Json, Shop, balance, customer_shape, sale_shape
+from tilltap.till.shapes import Json, Shop, behind, customer_shape, sale_shape
+from tilltap.till.whom import NEW, TAP_GOOD_S, Asking, named
 
 T = TypeVar("T")
 log = structlog.get_logger("tilltap.till")
 
 PROTOCOL = 1
-# A call answers within 2 s (contract section 3); this leaves half a second for the ledger and the way back.
-IDENTIFY_S = 1.5
-# Kept for the ledger when a call has already waited for it.
-RECORD_S = 0.3
-# The same while the service was last found away: whoever stands at the till has waited for it before.
-IDENTIFY_DOWN_S = 0.5
-# Calls in a row about a value the service was silent on must each answer within 2 s, not one after the other.
-SILENT_S = 2.0
-# Contract 3.1: a tap's id is good for 24 h; an open sale untouched that long is cancelled.
+# Contract 3.1: an open sale that nobody touches for a day is cancelled.
 DAY_S = 24 * 3600
 # Contract 3.1: at least the last 10 000 events can be asked for again.
 EVENTS_KEPT = 20_000
@@ -47,10 +40,6 @@ EVENTS_KEPT = 20_000
 TEXTS_KEPT_S = 7 * DAY_S
 # Passes named by `mirror.list` at once; a till that is further behind has one cause, not thousands.
 MIRROR_LIST = 200
-
-
-# The value named is not in the ledger yet (or was met offline): the service must be asked.
-_NEW = Found(None)
 
 
 class Till:
@@ -66,13 +55,13 @@ class Till:
         self.hub = store.hub
         self.shop = shop
         self.directory = Directory(store, provider, clock)
+        self._asking = Asking(provider, self.directory, clock)
         self.readers: dict[str, Json] = {}
         self.phase = "starting"
         self.kick_mirror: Callable[[], None] = lambda: None
         self._provider = provider
         self._clock = clock
         self._day_starts = day_starts
-        self._silent: dict[str, float] = {}
 
     @property
     def currency(self) -> Currency:
@@ -142,7 +131,7 @@ class Till:
 
     async def _identify(self, value: str) -> tuple[TapStatus, int | None]:
         """For a value new to the ledger, or one the service has not answered for yet."""
-        state, outcome = await self._ask(value)
+        state, outcome = await self._asking.state_of(value)
         if state is not None:
             customer = await self._run(lambda tx: customers.meet(tx, self.shop, value, state))
             return "identified", customer.id
@@ -150,39 +139,13 @@ class Till:
             return "unknown-pass", None
         return "offline", (await self._run(lambda tx: customers.stranger(tx, value))).id
 
-    async def _ask(self, value: str) -> tuple[PassState | None, Outcome]:
-        """The service's word on `value`, by itself or through the index of custom NFC values."""
-        started = self._clock.steady()
-        if started < self._silent.get(value, 0.0):
-            return None, Outcome.UNKNOWN
-        patience = IDENTIFY_S if self._provider.state != "down" else IDENTIFY_DOWN_S
-        patience = max(0.0, min(patience, time_to_answer() - RECORD_S))
-        answer = await self._provider.read(value, deadline=patience, urgent=True)
-        if answer.outcome is not Outcome.GONE:
-            done = answer.outcome is Outcome.DONE
-            if not done:
-                self._remember_silence(value)
-            return (answer.state if done else None), answer.outcome
-        left = IDENTIFY_S - (self._clock.steady() - started)
-        pass_id, sure = await self.directory.find(value, left)
-        left = IDENTIFY_S - (self._clock.steady() - started)
-        if pass_id is None:
-            return None, Outcome.GONE if sure else Outcome.UNKNOWN
-        answer = about(pass_id, await self._provider.read(pass_id, deadline=max(left, 0.1), urgent=True))
-        return (answer.state if answer.outcome is Outcome.DONE else None), answer.outcome
-
-    def _remember_silence(self, value: str) -> None:
-        now = self._clock.steady()
-        self._silent = {v: until for v, until in self._silent.items() if until > now}
-        self._silent[value] = now + SILENT_S
-
     async def _find(self, value: str) -> int:
         """A customer for a call that needs the balance: `unknown-pass` or `offline` if there is none."""
         value = canonical(value)
         customer = await self._run(lambda tx: book.by_value(tx, value))
         if customer is not None and customer.known:
             return customer.id
-        state, outcome = await self._ask(value)
+        state, outcome = await self._asking.state_of(value)
         if state is not None:
             return (await self._run(lambda tx: customers.meet(tx, self.shop, value, state))).id
         if outcome is Outcome.GONE:
@@ -199,8 +162,8 @@ class Till:
         """
 
         def attempt(tx: Tx) -> Json | None:
-            found = self._named(tx, who, closing)
-            return None if found is _NEW else act(tx, found)
+            found = named(tx, self.shop, who, closing)
+            return None if found is NEW else act(tx, found)
 
         done = await self._at_once(attempt, kick=True)
         if done is not None:
@@ -212,41 +175,6 @@ class Till:
             raise CallError("unknown-pass", "The loyalty service does not know this pass.")
         assert customer_id is not None
         return await self._at_once(lambda tx: act(tx, Found(book.customer(tx, customer_id).id)), kick=True)
-
-    def _named(self, tx: Tx, who: Who | None, closing: str | None) -> Found | None:
-        """`_NEW` for a value that the service must be asked about.
-
-        A close that was done before is not refused for a tap forgotten since then, nor for a value that the
-        service turned out not to know.
-        """
-        if who is None:
-            return None
-        if who.tap_id is not None:
-            return self._named_by_tap(tx, who.tap_id, closing)
-        if who.value is None:
-            return Found(None)
-        customer = book.by_value(tx, canonical(who.value))
-        if customer is None or not (customer.known or self._closed(tx, closing)):
-            return _NEW
-        book.lock(tx, customer.id)
-        customer = book.customer(tx, customer.id)
-        if closing is None:
-            mirror_book.look(tx, customer.id, "")
-        return Found(customer.id)
-
-    def _named_by_tap(self, tx: Tx, tap_id: str, closing: str | None) -> Found | None:
-        tap = book.tap(tx, self.shop.till, tap_id)
-        if self._closed(tx, closing):
-            return Found(book.customer(tx, tap.customer_id).id) if tap and tap.customer_id else None
-        if tap is None or tap.steady < tx.now - DAY_S:
-            raise CallError("unknown-tap", "This tap is not known (any more). Ask the customer to tap again.")
-        if tap.customer_id is None or tap.status not in ("identified", "offline"):
-            raise CallError("unknown-pass", "That tap did not name a customer. Ask for another tap.")
-        return Found(book.customer(tx, tap.customer_id).id, tap_id)
-
-    def _closed(self, tx: Tx, sale_id: str | None) -> bool:
-        sale = book.sale(tx, self.shop.till, sale_id) if sale_id is not None else None
-        return sale is not None and sale.closed is not None
 
     # -- calls ------------------------------------------------------------------------------------------
 
@@ -397,7 +325,7 @@ class Till:
         )
 
     async def mirror_list(self) -> list[Json]:
-        return await self._run(self._behind)
+        return await self._run(lambda tx: behind(tx, MIRROR_LIST))
 
     async def mirror_retry(self, value: str | None) -> list[Json]:
         def again(tx: Tx) -> list[Json]:
@@ -409,27 +337,9 @@ class Till:
                 if customer is None:
                     raise CallError("unknown-pass", "No pass with this value is known here.")
                 mirror_book.retry(tx, customer.id)
-            return self._behind(tx)
+            return behind(tx, MIRROR_LIST)
 
         return await self._run(again, kick=True)
-
-    def _behind(self, tx: Tx) -> list[Json]:
-        found = []
-        for row in mirror_book.behind(tx, MIRROR_LIST):
-            customer = book.customer(tx, row.customer_id)
-            found.append(
-                {
-                    "customer": {"pass_id": customer.pass_id, "ext_id": customer.ext_id},
-                    "value": None if customer.known else customer.value,
-                    "sales": [sale.sale_id for sale in book.unanswered_sales(tx, customer.id)],
-                    "balance": balance(customer),
-                    "shown": row.confirmed,
-                    "parked": row.parked,
-                    "reason": row.parked or "waiting for the loyalty service",
-                    "age_s": None if row.since is None else max(0, int(tx.now - row.since)),
-                }
-            )
-        return found
 
     async def report(self, day: date | None, till: str | None) -> Json:
         at = self._clock.wall()
@@ -450,7 +360,7 @@ class Till:
         def work(tx: Tx) -> None:
             for sale in book.stale_sales(tx, self.shop.till, tx.now - DAY_S):
                 sales.cancel(tx, self.shop, sale.sale_id, why="untouched for a day")
-            book.prune(tx, self.shop.till, keep_events=EVENTS_KEPT, taps_before=tx.now - DAY_S)
+            book.prune(tx, self.shop.till, keep_events=EVENTS_KEPT, taps_before=tx.now - TAP_GOOD_S)
 
         await self._run(work)
         await self._run(lambda tx: push_book.forget(tx, self.shop.till, tx.now - TEXTS_KEPT_S))

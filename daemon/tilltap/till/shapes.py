@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tilltap.ledger import book
+from tilltap.ledger import book, mirror_book
 from tilltap.ledger.book import Customer, Sale
 from tilltap.ledger.engine import Tx
 from tilltap.model import Currency, Program
@@ -183,3 +183,23 @@ def customer_shape(tx: Tx, shop: Shop, customer: Customer) -> Json:
         "reserved": facts.held,
         "rewards": rewards(shop.program, facts) if customer.known else [],
     }
+
+
+def behind(tx: Tx, most: int) -> list[Json]:
+    """Passes that do not show their balance, as `mirror.list` has them."""
+    found = []
+    for row in mirror_book.behind(tx, most):
+        customer = book.customer(tx, row.customer_id)
+        found.append(
+            {
+                "customer": customer_ids(customer),
+                "value": None if customer.known else customer.value,
+                "sales": [sale.sale_id for sale in book.unanswered_sales(tx, customer.id)],
+                "balance": balance(customer),
+                "shown": row.confirmed,
+                "parked": row.parked,
+                "reason": row.parked or "waiting for the loyalty service",
+                "age_s": None if row.since is None else max(0, int(tx.now - row.since)),
+            }
+        )
+    return found
