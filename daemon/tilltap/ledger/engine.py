@@ -241,7 +241,7 @@ class LedgerLock:
 def sqlite_engine(path: Path, what: str = "ledger") -> tuple[Engine, LedgerLock]:
     """Opens or creates the file: WAL, every commit flushed (exactly-once.md 3.5), readable by us alone."""
     lock = _have_file(path, what)
-    # One connection, made at start-up and from then on used by the store thread alone.
+    # One connection, made at start-up and from then on the store's alone.
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=StaticPool,

@@ -12,7 +12,7 @@ from tilltap.errors import CallError, StartError
 
 # Primary result codes, the low byte of those that SQLite gives (https://www.sqlite.org/rescode.html).
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_one_of(error: BaseException, codes: tuple[int, ...]) -> bool:
@@ -47,7 +47,7 @@ def _cause(error: BaseException) -> BaseException | None:
 def _remedy(error: sqlite3.Error) -> str:
     if is_one_of(error, DAMAGED):
         return "it is damaged: restore a backup"
-    if is_one_of(error, _HELD):
+    if is_one_of(error, HELD):
         return "another program holds it: end that one, or try again in a moment"
     return "check the disk and tilltap ledger status; if it is damaged, restore a backup"
 

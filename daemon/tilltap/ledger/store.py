@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine
@@ -20,15 +20,18 @@ from tilltap.clock import rfc3339
 from tilltap.errors import CallError
 from tilltap.events import Event, Hub
 from tilltap.ledger.aside import look_into_file
-from tilltap.ledger.engine import LedgerLock, Tell, Tx
+from tilltap.ledger.engine import BUSY_TIMEOUT_MS, LedgerLock, Tell, Tx
+from tilltap.ledger.faults import HELD, is_one_of
 
 T = TypeVar("T")
 
 # Transactions that share a flush, which costs as much as several of them. So many delay the first by 5 ms.
 TOGETHER = 16
-# The way to the thread and back is a fifth of a sale. But readers and screens wait for what the loop does: a
-# disk that takes longer than this for a flush (an SD card tens of ms) is the thread's.
-QUICK_S = 0.005
+# The way to the thread and back is a fifth of a sale, as long as a flush takes a fraction of this. One that
+# takes longer (an SD card tens of ms) is the thread's: readers and screens would wait for the loop in vain.
+QUICK_S = 0.001
+# Between two looks whether a file that somebody else holds is free again.
+HELD_S = 0.01
 # A report waits so long for another one: the rest of the 2 s of contract section 3 is for itself.
 LOOK_TURN_S = 1.0
 
@@ -50,6 +53,10 @@ class _Wanted:
     future: asyncio.Future[Any]
 
 
+class _HeldError(Exception):
+    """Somebody else holds the file, and the loop must not wait for that."""
+
+
 Job = Callable[[Connection], None]
 
 
@@ -60,7 +67,7 @@ class Store:
     before the caller is told. A run is never cancelled half-way: the caller may go, the transaction does not.
     Those that wait while another one is flushed are flushed together.
 
-    The connection is the thread's while `_handed` is not 0, and otherwise the loop's.
+    The connection is the thread's while `_handed` is not 0 or `run_now` is waited for, otherwise the loop's.
     """
 
     shared: ClassVar[bool] = False
@@ -78,11 +85,12 @@ class Store:
         self._dbapi = engine.dialect.loaded_dbapi
         self._lock = lock
         self._connection = engine.connect()
+        self._connection.connection.cursor().execute("PRAGMA busy_timeout=0")  # `_begin` waits by itself
         self._queue: queue.SimpleQueue[_Wanted | Job | None] = queue.SimpleQueue()
         self._handed = 0  # so many of `run` are the thread's
-        self._quick = True
+        self._quick = False  # until a flush was
         self._here: list[_Wanted] = []  # the loop's, for the end of its turn
-        self._in_turn = False
+        self._in_turn = self._crowded = False
         self._looking = asyncio.Lock()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
@@ -109,14 +117,17 @@ class Store:
     async def run(self, fn: Callable[[Tx], T], *, at_once: bool = False) -> T:
         """`at_once`: on the loop, if the disk is quick: for a few rows that a POS waits for.
 
-        The first in a turn of the loop is done when this returns; those after it share a flush at its end.
+        Whoever is alone in a turn of the loop waits for nobody; others share a flush at its end.
         """
         loop = asyncio.get_running_loop()
         on_loop = at_once and self._quick and not self._handed
         if on_loop and not self._in_turn:
             self._in_turn = True
             loop.call_soon(self._end_turn)
-            return self._execute_now(fn)
+            if not self._crowded:
+                with suppress(_HeldError):
+                    return await self._run_here(fn)
+                on_loop = False
         wanted = _Wanted(fn, loop.create_future())
         self._here.append(wanted)
         if not on_loop:
@@ -124,22 +135,30 @@ class Store:
         result: T = await wanted.future
         return result
 
-    def _execute_now(self, fn: Callable[[Tx], T]) -> T:
-        began = monotonic()
-        try:
-            value, events = self._transact(self._connection, fn)
-        finally:
-            self._quick = monotonic() - began < QUICK_S
-        self.hub.publish(events)
+    async def _run_here(self, fn: Callable[[Tx], T]) -> T:
+        value, events = self._transact(self._connection, fn, wait=False)
+        if events:
+            self.hub.publish(events)
+            await asyncio.sleep(0)  # watchers are told before the caller is
         return value
 
     def _end_turn(self) -> None:
-        together, self._here = self._here[:TOGETHER], self._here[TOGETHER:]
-        if together:
-            self._tell(together, self._execute(together))
-        self._in_turn = bool(self._here)
-        if self._here:
+        if not self._quick:
+            self._hand_over()
+        here, rest = self._here[:TOGETHER], self._here[TOGETHER:]
+        self._crowded = bool(here)
+        self._here, self._in_turn = rest, bool(rest)
+        if rest:
             asyncio.get_running_loop().call_soon(self._end_turn)
+        if not here:
+            return
+        try:
+            ended = self._execute(here, wait=False)
+        except _HeldError:
+            self._here = here + rest
+            self._hand_over()
+        else:
+            self._tell(here, ended)
 
     def _hand_over(self) -> None:
         """To the thread, all that waits on the loop: the order stays, and the connection has one user."""
@@ -154,11 +173,13 @@ class Store:
         def tell_now(events: list[Event]) -> None:
             loop.call_soon_threadsafe(self.hub.publish, events)
 
-        def tell(ended: list[_Ended]) -> None:
+        def tell() -> None:
             self._handed -= len(together)
             self._tell(together, ended)
 
-        loop.call_soon_threadsafe(tell, self._execute(together, tell_now))
+        ended = self._execute(together, tell_now)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell)
 
     def _tell(self, together: list[_Wanted], ended: list[_Ended]) -> None:
         for wanted, end in zip(together, ended, strict=True):
@@ -254,30 +275,33 @@ class Store:
         result: T = value
         return result
 
-    def _execute(self, together: list[_Wanted], tell: Tell | None = None) -> list[_Ended]:
-        began = monotonic()
+    def _execute(
+        self, together: list[_Wanted], tell: Tell | None = None, *, wait: bool = True
+    ) -> list[_Ended]:
         try:
             if len(together) == 1:
-                value, events = self._transact(self._connection, together[0].fn, tell)
+                value, events = self._transact(self._connection, together[0].fn, tell, wait=wait)
                 return [_Ended(value, None, events)]
-            return self._transact_together(self._connection, together, tell)
+            return self._transact_together(self._connection, together, tell, wait=wait)
+        except _HeldError:
+            raise
         except Exception as error:
             return [_Ended(None, error, []) for _ in together]
-        finally:
-            self._quick = monotonic() - began < QUICK_S
 
     def _transact(
-        self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None
+        self, connection: Connection, fn: Callable[[Tx], T], tell: Tell | None = None, *, wait: bool = True
     ) -> tuple[T, list[Event]]:
-        """The value of `fn`, and the events that are still to be published."""
+        """The value of `fn`, and the events that are still to be published. `wait` False: _HeldError rather
+        than wait for a file that somebody else holds.
+        """
         cursor = connection.connection.cursor()
         try:
-            cursor.execute("BEGIN IMMEDIATE")
+            changes = self._begin(cursor, wait=wait)
             tx = self._new_tx(cursor, connection.dialect, tell)
             value = self._done(fn, tx)
             if tx.events:
                 crash.point("P0")
-            cursor.execute("COMMIT")
+            self._commit(cursor, changes)
         except BaseException as error:
             self._undo(cursor, error)
             raise
@@ -287,14 +311,14 @@ class Store:
         return value, tx.events[tx.told :]
 
     def _transact_together(
-        self, connection: Connection, together: list[_Wanted], tell: Tell | None
+        self, connection: Connection, together: list[_Wanted], tell: Tell | None, *, wait: bool
     ) -> list[_Ended]:
         """One flush for all of them. Each is whole or not at all, whatever becomes of the others."""
         cursor = connection.connection.cursor()
         before = seen = self.last_seq  # numbers given, and those of them that are published
         ended: list[_Ended] = []
         try:
-            cursor.execute("BEGIN IMMEDIATE")
+            changes = self._begin(cursor, wait=wait)
             for one in together:
                 # An event is not told before those that have lower numbers.
                 tx = self._new_tx(cursor, connection.dialect, None if self.last_seq > seen else tell)
@@ -303,7 +327,7 @@ class Store:
                     seen = tx.events[tx.told - 1].seq
             if self.last_seq > before:
                 crash.point("P0")
-            cursor.execute("COMMIT")
+            self._commit(cursor, changes)
         except BaseException as error:
             self.last_seq = seen
             self._undo(cursor, error)
@@ -311,6 +335,28 @@ class Store:
         if self.last_seq > before:
             crash.point("P1")
         return ended
+
+    def _begin(self, cursor: Any, *, wait: bool) -> int:
+        """How often anything was changed on this connection before."""
+        until = monotonic() + BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            except self._dbapi.OperationalError as error:
+                if not is_one_of(error, HELD) or (wait and monotonic() > until):
+                    raise
+            else:
+                return int(cursor.connection.total_changes)
+            if not wait:
+                raise _HeldError
+            sleep(HELD_S)
+
+    def _commit(self, cursor: Any, changes: int) -> None:
+        began = monotonic()
+        cursor.execute("COMMIT")
+        # What changed nothing says nothing of the disk.
+        if cursor.connection.total_changes > changes:
+            self._quick = monotonic() - began < QUICK_S
 
     def _part(self, cursor: Any, fn: Callable[[Tx], Any], tx: Tx) -> _Ended:
         cursor.execute("SAVEPOINT part")
@@ -345,9 +391,11 @@ class Store:
         CallError if the file or the disk is to blame. A lock passes; anything else ends the process
         (architecture section 5).
         """
-        if cursor.connection.in_transaction:
-            with suppress(self._dbapi.Error):
+        with suppress(self._dbapi.Error):
+            if cursor.connection.in_transaction:
                 cursor.execute("ROLLBACK")
+            # Not later, when it is collected as garbage: that would be on the loop, and wait for the thread.
+            cursor.close()
         if not self._blames_disk(error):
             return
         if "locked" not in str(error):
@@ -374,6 +422,7 @@ class Store:
             self._lock.keep(note)
 
     def close(self) -> None:
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
         self._connection.close()

@@ -29,6 +29,7 @@ class Held:
         engine, lock = sqlite_engine(folder / "ledger.db")
         create(engine)
         self.store = Store(engine, "till-1", SystemClock(), lock)
+        self.store.run_now(lambda tx: book.put_meta(tx, "warm", "up"))  # the disk is known from here on
         self.published: list[int] = []
         self.store.hub.on_publish = lambda events: self.published.extend(e.seq for e in events)
         self.flushes = 0
@@ -203,65 +204,198 @@ async def test_who_waits_long_to_look_is_turned_away(held, monkeypatch):
 # -- on the loop ----------------------------------------------------------------------------------------
 
 
-def where(_tx: Tx) -> bool:
-    """Whether it is the loop that executes this (tests run theirs in the main thread)."""
+def where(tx: Tx) -> bool:
+    """Writes, and says whether it is the loop that does (tests run theirs in the main thread)."""
+    book.put_meta(tx, "where", tx.at)
     return threading.current_thread() is threading.main_thread()
 
 
-async def test_the_first_of_a_turn_is_done_when_it_is_asked_for(held):
-    first = held.store.run(work("1", events=1), at_once=True)
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """On a disk that is as quick as the test says: `setattr(store, "QUICK_S", …)`."""
+    monkeypatch.setattr(store, "QUICK_S", 10.0)
+    held = Held(tmp_path)
+    yield held
+    held.store.close()
+
+
+async def test_who_is_alone_waits_for_no_turn_of_the_loop(quick):
+    alone = quick.store.run(work("1"), at_once=True)
     with pytest.raises(StopIteration) as end:
-        first.send(None)
-    assert (end.value.value, held.kept(), held.published) == ("1", ({"work-1"}, [1]), [1])
+        alone.send(None)
+    assert (end.value.value, quick.kept()[0]) == ("1", {"work-1"})
 
 
-async def test_the_others_of_a_turn_share_a_flush(held):
-    held.store._connection.connection.driver_connection.set_trace_callback(held._count)
-    asked = [held.store.run(work(str(n), events=1), at_once=True) for n in range(TOGETHER + 2)]
-    assert await asyncio.gather(*asked) == [str(n) for n in range(TOGETHER + 2)]
-    assert held.flushes == 3  # the first; as many as may be kept waiting; the last
-    assert held.published == list(range(1, TOGETHER + 3))
+async def test_watchers_are_told_before_the_caller(quick):
+    told = []
+    quick.store.hub.start(0)
+
+    async def watch() -> None:
+        await quick.store.hub.wait(0)
+        told.append("watcher")
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    await quick.store.run(work("1", events=1), at_once=True)
+    told.append("caller")
+    await watching
+    assert told == ["watcher", "caller"]
 
 
-async def test_a_slow_disk_is_the_threads_until_it_is_quick_again(held, monkeypatch):
+async def test_the_others_of_a_turn_share_a_flush(quick):
+    quick.store._connection.connection.driver_connection.set_trace_callback(quick._count)
+
+    async def crowd() -> int:
+        before = quick.flushes
+        asked = [quick.store.run(work(str(n), events=1), at_once=True) for n in range(TOGETHER + 2)]
+        assert await asyncio.gather(*asked) == [str(n) for n in range(TOGETHER + 2)]
+        return quick.flushes - before
+
+    assert await crowd() == 3  # the first; as many as may be kept waiting; the last
+    assert quick.published == list(range(1, TOGETHER + 3))
+
+
+async def test_in_a_crowd_nobody_flushes_alone(quick):
+    quick.store._connection.connection.driver_connection.set_trace_callback(quick._count)
+    for flushes in (2, 3, 4):
+        again = [quick.store.run(work(str(n)), at_once=True) for n in range(5)]
+        await asyncio.gather(*again)
+        assert quick.flushes == flushes
+
+
+async def test_a_slow_disk_is_the_threads_until_it_is_quick_again(quick, monkeypatch):
     async def one() -> bool:
-        return await held.store.run(where, at_once=True)
+        await asyncio.sleep(0)
+        return await quick.store.run(where, at_once=True)
 
     assert [await one(), await one()] == [True, True]
     monkeypatch.setattr(store, "QUICK_S", 0.0)
     assert [await one(), await one(), await one()] == [True, False, False]
     monkeypatch.setattr(store, "QUICK_S", 10.0)
+    await quick.store.run(lambda tx: book.meta(tx, "where"))  # says nothing of the disk
     assert [await one(), await one()] == [False, True]
 
 
-async def test_nothing_runs_on_the_loop_while_the_thread_is_at_work(held):
+async def test_what_a_turn_has_left_when_the_disk_turns_slow_is_the_threads(quick, monkeypatch):
+    monkeypatch.setattr(store, "TOGETHER", 2)
+
+    def slower(tx: Tx) -> bool:
+        monkeypatch.setattr(store, "QUICK_S", 0.0)
+        return where(tx)
+
+    asked = [quick.store.run(fn, at_once=True) for fn in (where, where, slower, where, where, where)]
+    assert await asyncio.gather(*asked) == [True, True, True, False, False, False]
+
+
+async def test_nothing_runs_on_the_loop_while_the_thread_is_at_work(quick):
     begun, gate = threading.Event(), threading.Event()
 
     def slow(_tx: Tx) -> None:
         begun.set()
         assert gate.wait(10)
 
-    first = asyncio.create_task(held.store.run(slow))
+    first = asyncio.create_task(quick.store.run(slow))
     await asyncio.to_thread(begun.wait, 10)
-    second = asyncio.create_task(held.store.run(where, at_once=True))
+    second = asyncio.create_task(quick.store.run(where, at_once=True))
     await asyncio.sleep(0.02)
     assert not second.done()
     gate.set()
     assert [await first, await second] == [None, False]
 
 
-async def test_who_goes_before_the_end_of_the_turn_leaves_his_transaction(held):
-    await asyncio.gather(
-        held.store.run(work("1"), at_once=True), _goes(held.store.run(work("2"), at_once=True))
-    )
+async def test_what_the_thread_did_is_published_before_the_loop_goes_on(quick):
+    behind = threading.Event()
+    first = asyncio.create_task(quick.store.run(work("1", events=1)))
     await asyncio.sleep(0)
-    assert held.kept()[0] == {"work-1", "work-2"}
+    quick.store._queue.put(lambda _connection: behind.set())
+    assert behind.wait(10)  # the loop stands still meanwhile: it has not heard of the first yet
+    await quick.store.run(work("2", events=1), at_once=True)
+    await first
+    assert quick.published == [1, 2]
 
 
-async def _goes(call) -> None:
-    task = asyncio.ensure_future(call)
+@pytest.mark.parametrize("crowd", [0, 2])
+@pytest.mark.parametrize("many", [1, 5])
+async def test_a_file_that_somebody_holds_is_waited_for_in_the_thread(quick, monkeypatch, many, crowd):
+    monkeypatch.setattr(store, "TOGETHER", 2)
+    await asyncio.gather(*(quick.store.run(where, at_once=True) for _ in range(crowd)))
+    with closing(sqlite3.connect(quick.store._engine.url.database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        asked = [asyncio.create_task(quick.store.run(where, at_once=True)) for _ in range(many)]
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() - began < 0.5, "the loop goes on"
+        assert not any(task.done() for task in asked)
+        other.rollback()
+    assert await asyncio.gather(*asked) == [False] * many
+
+
+async def test_what_cannot_wait_is_told_before_its_flush(quick):
+    """A tap; contract section 3 gives it 0.1 s."""
+    heard = threading.Event()
+    quick.store.hub.on_publish = lambda events: events and heard.set()
+
+    def tap(tx: Tx) -> bool:
+        tx.emit("tap", {})
+        tx.tell_now()
+        return heard.wait(10)
+
+    assert await quick.store.run(tap)
+
+
+async def test_a_file_that_is_held_too_long_is_out_of_reach(quick, monkeypatch):
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_MS", 50)
+    failed = []
+    quick.store.on_failure = lambda: failed.append(True)
+    with closing(sqlite3.connect(quick.store._engine.url.database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CallError) as refused:
+            await quick.store.run(where, at_once=True)
+    assert (refused.value.code, failed) == ("ledger-down", []), "it passes: the daemon goes on"
+    assert await quick.store.run(where) is False
+
+
+async def test_who_goes_before_the_end_of_the_turn_leaves_his_transaction(quick):
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+    first = asyncio.ensure_future(quick.store.run(work("1"), at_once=True))
+    second = asyncio.ensure_future(quick.store.run(work("2"), at_once=True))
     await asyncio.sleep(0)
-    task.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert (quick.kept()[0], faults) == ({"work-1", "work-2"}, [])
+
+
+def test_what_waits_when_the_store_is_closed_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "QUICK_S", 10.0)
+    held = Held(tmp_path)
+    loop = asyncio.new_event_loop()
+    calls = [loop.create_task(held.store.run(work(str(n)), at_once=True)) for n in range(TOGETHER + 5)]
+    loop.call_soon(loop.stop)
+    loop.run_forever()  # one turn, of which the end is missing
+    for call in calls:
+        call.cancel()
+    held.store.close()
+    assert held.kept()[0] == {f"work-{n}" for n in range(TOGETHER + 5)}
+    loop.run_until_complete(asyncio.gather(*calls, return_exceptions=True))
+    loop.close()
+
+
+def test_what_is_the_threads_is_done_though_nobody_can_be_told(tmp_path):
+    held = Held(tmp_path)
+    gate = threading.Event()
+
+    async def ask() -> None:
+        held.store._queue.put(lambda _connection: gate.wait(10))
+        waiting = [asyncio.ensure_future(held.store.run(work(str(n)))) for n in range(2 * TOGETHER)]
+        await asyncio.sleep(0)
+        assert not any(call.done() for call in waiting)
+
+    asyncio.run(ask())  # cancels them, and closes the loop
+    gate.set()
+    held.store.close()
+    assert held.kept()[0] == {f"work-{n}" for n in range(2 * TOGETHER)}
 
 
 Asked = st.lists(
