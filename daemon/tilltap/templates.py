@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 PLACEHOLDERS = ("earned", "points", "reward", "balance", "store")
+# What {points} is called where the number before it is the balance: "3 stamps" of which "1 stamp" is new.
+POINTS_OF_BALANCE = "points of balance"
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _KNOWN = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
@@ -44,7 +46,7 @@ def parse(text: str) -> Template:
     for problem in problems(text):
         raise TemplateError(problem)
     parts: list[tuple[str, str]] = []
-    literal, end = "", 0
+    literal, end, number = "", 0, "earned"
     for token in _TOKEN.finditer(text):
         literal += text[end : token.start()]
         end = token.end()
@@ -52,7 +54,9 @@ def parse(text: str) -> Template:
         if name is None:
             literal += token.group()[0]
         else:
-            parts.append((literal, name))
+            number = name if name in ("earned", "balance") else number
+            of_balance = name == "points" and number == "balance"
+            parts.append((literal, POINTS_OF_BALANCE if of_balance else name))
             literal = ""
     return Template((*parts, (literal + text[end:], "")))
 

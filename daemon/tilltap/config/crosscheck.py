@@ -140,9 +140,11 @@ def _fillings(document: Document, message: str) -> dict[str, list[str]]:
     titles = [document.get(("program", "reward", place, "title"), "") for place in places]
     titles = [title for title in titles if title] or ["a reward"]
     program: KeyPath = ("program",)
+    words = [document.get((*program, "point"), "point"), document.get((*program, "points"), "points")]
     return {
         "earned": ["1", LONGEST_EARNED],
-        "points": [document.get((*program, "point"), "point"), document.get((*program, "points"), "points")],
+        "points": words,
+        templates.POINTS_OF_BALANCE: words,
         # Points are also earned by a sale that brings no reward into reach.
         "reward": [*titles, ""] if message == "earned" else titles,
         "balance": ["0", LONGEST_BALANCE],

@@ -163,7 +163,7 @@ class Program(Table):
     currency: CurrencyCode = "GBP"
     """ISO 4217 code of every amount here and on the POS socket. A ledger keeps the one it began with."""
     point: Name = "point"
-    """Wording of `{points}` for one."""
+    """Wording of `{points}` for one, of whichever number stands before it."""
     points: Name = "points"
     """Wording of `{points}` for many."""
     earn: Earn

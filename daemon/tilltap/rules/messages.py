@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilltap.model import Program, Reward
-from tilltap.templates import render
+from tilltap.templates import POINTS_OF_BALANCE, render
 
 # In a training configuration every message says so (contract section 2).
 TRAINING = "TRAINING "
@@ -20,6 +20,7 @@ def say(
         {
             "earned": str(earned),
             "points": program.point if earned == 1 else program.points,
+            POINTS_OF_BALANCE: program.point if balance == 1 else program.points,
             "reward": reward,
             "balance": "–" if balance is None else str(balance),
             "store": program.store,

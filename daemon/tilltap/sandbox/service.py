@@ -257,8 +257,12 @@ class Service:
     ) -> Notification | None:
         if change.message is None or (change.message_needs_active and state.status != "active"):
             return None
+        newest = state.notifications[-1] if state.notifications else None
         if state.status != "active":
             reason = "the pass is not in a wallet"
+        elif newest and request is not None and (newest.request, newest.text) == (request, change.message):
+            # A wallet speaks up when a field changes; a second delivery of one request changes none.
+            reason = "the pass holds this text already: the same request came again"
         elif len([at for at in state.pushes if at > now - DAY]) >= PUSHES_PER_DAY:
             reason = f"{PUSHES_PER_DAY} notifications in 24 hours are used up"
         else:

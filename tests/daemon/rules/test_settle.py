@@ -81,16 +81,26 @@ def test_points_held_by_other_sales_do_not_hide_that_a_reward_was_reached():
 
 
 @pytest.mark.parametrize(
-    ("template", "message"),
+    ("total", "balance", "template", "message"),
     [
-        ("{earned} {points}", "1 point"),
-        ("{balance} at {store}", "1 at soho"),
-        ("", None),
+        (1000, 0, "{earned} {points}", "1 point"),
+        (1000, 0, "{balance} at {store}", "1 at soho"),
+        (1000, 0, "", None),
+        (1000, 1, "You have {balance} {points} at {store}.", "You have 2 points at soho."),
+        (2000, -1, "You have {balance} {points}.", "You have 1 point."),
+        (1000, 1, "{earned} {points}, in all {balance} {points}, {reward}", "1 point, in all 2 points, "),
+        (2000, -1, "{balance} {points}, of which new: {earned} {points}", "1 point, of which new: 2 points"),
+        (1000, 1, "More {points}! You have {balance}.", "More point! You have 2."),
     ],
 )
-def test_words_follow_the_number(template, message):
+def test_words_follow_the_number_before_them(total, balance, template, message):
     program = replace(COFFEE, messages=Messages(earned=template))
-    assert settle(program, Order(1000, 1000), Account(0)).message == message
+    assert settle(program, Order(total, total), Account(balance)).message == message
+
+
+def test_an_unknown_balance_is_of_many():
+    program = replace(COFFEE, messages=Messages(receipt="{balance} {points}"))
+    assert settle(program, Order(1000, 1000), Account(0), known=False).receipt == "– points"
 
 
 def test_every_message_of_a_training_till_says_so():
