@@ -317,12 +317,11 @@ class Mirror:
             row.settle = None
             mirror_book.drop_sends(tx, row.customer_id)
         texts = push_book.planned(tx, row.customer_id)
-        row.dirty = int(face is not None)
-        if not row.dirty:
-            row.since = None
-        if texts and row.settle is not None:
+        if wait := bool(texts) and row.settle is not None:
             # A text waits until no earlier one can still be on its way.
-            row.dirty, row.retry = 1, row.settle
+            row.retry = row.settle
+        row.dirty = int(wait or face is not None)
+        row.since = (row.since or tx.now) if row.dirty else None
         if was_behind and not row.said and not texts:
             self._say(tx, row, customer, max(0, customer.points), said)
         mirror_book.save(tx, row)

@@ -91,6 +91,24 @@ async def mirror(house: House) -> dict[str, Any]:
 # -- one write ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fault", UNSURE)
+async def test_what_waits_has_an_age(ana: House, fault: str) -> None:
+    """Contract 3.1, `status`: also what waits only for its text, until no older one can be under way."""
+    ana.service.writes.append(UNSURE[fault])
+    ages = set()
+    async with ana.mirroring():
+        await sell(ana, "1")
+        await anyio.sleep(1)
+        await sell(ana, "2")
+        for _ in range(int(LONG)):
+            await anyio.sleep(1)
+            found = await mirror(ana)
+            assert (found["oldest_age_s"] is None) == (found["waiting"] == 0)
+            ages.add(found["oldest_age_s"])
+    assert max(age for age in ages if age is not None) > SETTLE_S / 2
+    assert None in ages
+
+
 async def test_a_sale_is_read_written_with_its_text_and_read_back(ana: House) -> None:
     await sell(ana, "1", "5")
     await sell(ana, "2")

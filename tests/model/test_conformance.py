@@ -171,7 +171,7 @@ class Walk:
         """The next transaction, which is the turn's, finds the ledger locked."""
         store, transact = self.house.store, self.house.store._transact
 
-        def locked(*_: Any) -> Any:
+        def locked(*_: Any, **_how: Any) -> Any:
             store._transact = transact  # type: ignore[method-assign]
             raise CallError("ledger-down", "locked")
 
