@@ -46,12 +46,18 @@ class Hub:
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._floor = last_seq  # every event after it is in the ring
         self._changed = asyncio.Event()
+        self._waiting = 0
         self.on_publish: Callable[[list[Event]], object] = lambda _events: None
 
     @property
     def oldest(self) -> int:
         """The first event after it, and all since, are at hand."""
         return self._floor
+
+    @property
+    def awaited(self) -> bool:
+        """Somebody waits for the next event."""
+        return self._waiting > 0
 
     def start(self, last_seq: int) -> None:
         """Before anyone watches: everything up to `last_seq` is in the ledger only."""
@@ -76,5 +82,9 @@ class Hub:
 
     async def wait(self, after: int) -> None:
         """Until there is an event after `after`."""
-        while self.last_seq <= after:
-            await self._changed.wait()
+        self._waiting += 1
+        try:
+            while self.last_seq <= after:
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1

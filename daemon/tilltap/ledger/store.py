@@ -137,8 +137,9 @@ class Store:
 
     async def _run_here(self, fn: Callable[[Tx], T]) -> T:
         value, events = self._transact(self._connection, fn, wait=False)
-        if events:
-            self.hub.publish(events)
+        awaited = bool(events) and self.hub.awaited
+        self.hub.publish(events)
+        if awaited:
             await asyncio.sleep(0)  # watchers are told before the caller is
         return value
 
