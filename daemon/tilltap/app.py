@@ -108,7 +108,7 @@ class _Daemon:
             self.store.close()
             raise
         self.mirror = Mirror(self.till, self.store, self.provider, self.clock, settings.loyalty.settle)
-        self.till.kick_mirror = self.mirror.kick
+        self.till.kick_mirror, self.till.hurry_mirror = self.mirror.kick, self.mirror.hurry
         self.stopping = anyio.Event()
 
     def _begin(self) -> Till:

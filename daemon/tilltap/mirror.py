@@ -94,6 +94,12 @@ class Mirror:
         self._called = True
         self._wake.set()
 
+    def hurry(self) -> None:
+        """As `kick`, for somebody who has mended what kept us from the service: its limits stay."""
+        if self._provider.state != "limited":
+            self._hold_until = 0.0
+        self.kick()
+
     async def run(self) -> None:
         """Until `stop`; turns under way are then waited for, since what they sent must be recorded."""
         free = anyio.Semaphore(WORKERS)

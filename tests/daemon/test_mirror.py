@@ -260,6 +260,27 @@ async def test_a_refused_key_stops_all_writes_but_a_try_now_and_then(ana: House)
     assert (shown(ana), ana.service.passes["pass-bob"].points) == (6, 2)
 
 
+async def test_who_mended_the_key_need_not_wait_for_the_next_try(ana: House) -> None:
+    ana.service.down = service.KEY_REFUSED
+    async with ana.mirroring():
+        await sell(ana, "1")
+        await anyio.sleep(100)
+        ana.service.down = None
+        await ana.call("mirror.retry")
+        await anyio.sleep(3)
+        assert shown(ana) == 6
+
+
+async def test_nobody_hurries_past_a_limit(ana: House) -> None:
+    ana.service.writes.append(replace(service.LIMITED, retry_after=20.0))
+    async with ana.mirroring():
+        await sell(ana, "1")
+        await anyio.sleep(5)
+        await ana.call("mirror.retry")
+        await anyio.sleep(5)
+        assert (shown(ana), len(ana.service.requests)) == (4, 2)
+
+
 async def test_a_limit_is_waited_out(ana: House) -> None:
     ana.service.writes.append(replace(service.LIMITED, retry_after=20.0))
     await sell(ana, "1")

@@ -286,7 +286,7 @@ class House:
     def bare_mirror(self) -> Mirror:
         """A mirror like the daemon's, to run and to kill."""
         mirror = Mirror(self.till, self.store, self.provider, self.time, SETTLE_S)
-        self.till.kick_mirror = mirror.kick
+        self.till.kick_mirror, self.till.hurry_mirror = mirror.kick, mirror.hurry
         return mirror
 
     @asynccontextmanager

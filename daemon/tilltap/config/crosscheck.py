@@ -72,6 +72,8 @@ def cross_mistakes(document: Document) -> Iterator[Mistake]:
     yield from _earning(document)
     yield from _unique(document, ("program", "reward"), "id")
     yield from _unique(document, ("reader",), "name")
+    yield from _unique(document, ("reader",), "port")
+    yield from _service(document)
     yield from _templates(document)
     yield from _pushes(document)
     yield from _frames(document)
@@ -87,6 +89,12 @@ def _earning(document: Document) -> Iterator[Mistake]:
     if document.get((*earn, "visit"), 0) == 0:
         hint = 'give spend = "10.00" for points by amount, visit = 1 for points by sale, or both'
         yield Mistake(earn, "nothing would ever be earned", hint)
+
+
+def _service(document: Document) -> Iterator[Mistake]:
+    path: KeyPath = ("loyalty", "url")
+    if document.get(path, "").rstrip("/").endswith("/api/v1"):
+        yield Mistake(path, "ends in /api/v1", "leave that out, tilltap adds it")
 
 
 def _unique(document: Document, tables: KeyPath, key: str) -> Iterator[Mistake]:
@@ -121,9 +129,13 @@ def _pushes(document: Document) -> Iterator[Mistake]:
         shortest, longest = _lengths(template, _fillings(document, name), training=_is_training(document))
         hint = f'a push has {least} to {most}; "" sends nothing'
         if shortest < least:
-            yield Mistake(path, f"can be as short as {shortest} characters once filled in", hint)
+            yield Mistake(path, f"can be as short as {_characters(shortest)} once filled in", hint)
         if longest > most:
-            yield Mistake(path, f"can be as long as {longest} characters once filled in", hint)
+            yield Mistake(path, f"can be as long as {_characters(longest)} once filled in", hint)
+
+
+def _characters(n: int) -> str:
+    return f"{n} character{'' if n == 1 else 's'}"
 
 
 def _lengths(template: str, fillings: Mapping[str, list[str]], *, training: bool) -> tuple[int, int]:

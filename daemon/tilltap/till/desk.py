@@ -59,6 +59,7 @@ class Till:
         self.readers: dict[str, Json] = {}
         self.phase = "starting"
         self.kick_mirror: Callable[[], None] = lambda: None
+        self.hurry_mirror: Callable[[], None] = lambda: None
         self._provider = provider
         self._clock = clock
         self._day_starts = day_starts
@@ -339,7 +340,9 @@ class Till:
                 mirror_book.retry(tx, customer.id)
             return behind(tx, MIRROR_LIST)
 
-        return await self._run(again, kick=True)
+        listed = await self._run(again)
+        self.hurry_mirror()
+        return listed
 
     async def report(self, day: date | None, till: str | None) -> Json:
         at = self._clock.wall()

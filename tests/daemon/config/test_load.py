@@ -206,6 +206,10 @@ CASES = {
         reader('name = "x"\nport = "/dev/a"\n[[reader]]\nname = "x"\nport = "/dev/b"'),
         ['shop.toml:8: reader[2].name: "x" is already taken (number 1 has it; choose another)'],
     ),
+    "port twice": (
+        reader('name = "x"\nport = "/dev/a"\n[[reader]]\nname = "y"\nport = "/dev/a"'),
+        ['shop.toml:9: reader[2].port: "/dev/a" is already taken (number 1 has it; choose another)'],
+    ),
     "time of day": (f'[till]\nday_starts = "24:00"\n{GOOD}', ['shop.toml:2: till.day_starts: "24:00" is not a time of day (write HH:MM in local time, such as "04:00")']),
     # --- messages
     "placeholder": (messages('earned = "{erned} points"'), ["shop.toml:11: program.messages.earned: unknown placeholder {erned} (did you mean {earned}?)"]),
@@ -228,6 +232,7 @@ CASES = {
     "nearly loopback": (loyalty('url = "http://127.0.0.1.example.com"'), ["shop.toml:4: loyalty.url: plain http would send the key readable over the network (use https; http only to 127.0.0.1)"]),
     "credentials": (loyalty('url = "https://user:secret@api.passentry.com"'), ["shop.toml:4: loyalty.url: must not hold a user name or password (the key belongs in the file that api_key_file names)"]),
     "credentials before loopback": (loyalty('url = "http://127.0.0.1@evil.example"'), ["shop.toml:4: loyalty.url: must not hold a user name or password (the key belongs in the file that api_key_file names)"]),
+    "api and all": (loyalty('url = "https://api.passentry.com/api/v1/"'), ["shop.toml:4: loyalty.url: ends in /api/v1 (leave that out, tilltap adds it)"]),
     "query": (loyalty('url = "https://api.passentry.com/?key=1"'), ['shop.toml:4: loyalty.url: must be an address and a path, nothing else (write it like "https://api.passentry.com")']),
     **{
         f"no address: {url}": (loyalty(f"url = '{url}'"), ['shop.toml:4: loyalty.url: is not a web address (write it like "https://api.passentry.com")'])
