@@ -158,10 +158,16 @@ def test_a_service_that_lies_is_down_and_changes_no_balance(open_shop) -> None:
         assert shop.ask("customer.find", value=BEN)["balance"] == 4
         before = most_memory(shop)
         with shop.pos() as pos:
+            anew = (pos.call("customer.find", value=f"zz-secret-none-{n}") for n in count())
+
+            def told_the_truth() -> bool:
+                """Whoever asks while the passes are still being listed is told `offline`."""
+                return next(anew)["error"]["data"]["code"] == "unknown-pass"
+
             for n, (name, lie) in enumerate(LIES.items()):
                 # The truth in between: the mirror need not wait out its patience with one lie after the other.
                 liar.lie = None
-                ask_anew(pos, f"zz-secret-none-{n}", {"unknown-pass"})
+                wait_until(told_the_truth, 20, "to be told the truth")
                 shown(shop, 4 + n)
                 liar.lie, liar.told = lie, []
                 try:
@@ -169,11 +175,7 @@ def test_a_service_that_lies_is_down_and_changes_no_balance(open_shop) -> None:
                 except AssertionError as error:
                     raise AssertionError(f"{name}: {error}") from error
             liar.lie = None
-            # Whoever asks while the passes are still being listed is told `offline`.
-            anew = (pos.call("customer.find", value=f"zz-secret-none-{n}") for n in count())
-            wait_until(
-                lambda: next(anew)["error"]["data"]["code"] == "unknown-pass", 20, "to be told the truth"
-            )
+            wait_until(told_the_truth, 20, "to be told the truth")
             shown(shop, 4 + len(LIES))
             assert pos.result("status")["state"] == "ready"
             assert pos.result("status")["mirror"]["foreign"] == 0
