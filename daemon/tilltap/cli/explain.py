@@ -51,11 +51,21 @@ def _reward(program: Program, account: Account, total: int, reward_id: str) -> R
         known = ", ".join(r.id for r in program.rewards) or "none"
         raise typer.BadParameter(f"no reward {reward_id} in this programme (there is: {known})")
     if not redeem.offered(reward, account, total):
-        need = f"{reward.cost} {program.points}"
-        least = f", on an order of at least {program.currency.text(reward.minimum)}" if reward.minimum else ""
-        print(f"No: {reward.title} needs {need}{least}; the balance is {account.points}.")
+        print(f"No: {_lacking(program, reward, account, total)}")
         raise typer.Exit(1)
     return reward
+
+
+def _lacking(program: Program, reward: Reward, account: Account, total: int) -> str:
+    """Why the reward is not offered, in a sentence."""
+    from tilltap.rules import explain, redeem
+
+    money, lacks = program.currency.text, []
+    if not redeem.affordable(reward, account):
+        lacks.append(f"{explain.points(program, reward.cost)} (the balance is {account.points})")
+    if total < (least := max(reward.minimum, 1)):
+        lacks.append(f"an order of at least {money(least)} (this one is {money(total)})")
+    return f"{reward.title} needs {' and '.join(lacks)}."
 
 
 def _lines(program: Program, account: Account, total: int, reward: Reward | None) -> list[str]:
@@ -74,8 +84,9 @@ def _lines(program: Program, account: Account, total: int, reward: Reward | None
     lines += [
         f"Offered: {messages.prompt(program, other, earned=earned, balance=account.points)}"
         f" (--redeem {other.id})"
-        for other in program.rewards
-        if reward is None and redeem.offered(other, account, total)
+        if redeem.offered(other, account, total)
+        else f"Not offered: {_lacking(program, other, account, total)}"
+        for other in (program.rewards if reward is None else ())
     ]
     lines.append(f"Phone: {done.message}" if done.message else "Phone: no message.")
     if done.receipt:
