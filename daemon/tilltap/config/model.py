@@ -94,7 +94,7 @@ class Earn(Table):
     """Points for each full `spend`."""
     remainder: Literal["drop", "carry"] = "drop"
     """What is paid beyond the last full `spend`: `drop` forgets it, `carry` keeps it for the customer's
-    next sale."""
+    next sale, where what refunds left of several sales counts too."""
     visit: int = Field(default=0, ge=0, le=MOST_POINTS)
     """Points for a paid sale of at least `minimum`, whatever its amount; alone or added to those of
     `spend`."""
